@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctrl/api/api.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace slash32 {
+
+using rpc::Json;
+using rpc::Reply;
+using rpc::Session;
+
+const std::array<Api::MethodEntry, 25> Api::kMethods = {{
+    {"status", &Api::status},
+    {"port.apply", &Api::port_apply},
+    {"port.delete", &Api::port_delete},
+    {"port.get", &Api::port_get},
+    {"port.list", &Api::port_list},
+    {"route.apply", &Api::route_apply},
+    {"route.delete", &Api::route_delete},
+    {"route.get", &Api::route_get},
+    {"route.list", &Api::route_list},
+    {"neighbor.apply", &Api::neighbor_apply},
+    {"neighbor.delete", &Api::neighbor_delete},
+    {"neighbor.get", &Api::neighbor_get},
+    {"neighbor.list", &Api::neighbor_list},
+    {"sync.begin", &Api::sync_begin},
+    {"sync.commit", &Api::sync_commit},
+    {"sync.abort", &Api::sync_abort},
+    {"watch", &Api::watch},
+    {"stats", &Api::stats},
+    {"rings", &Api::rings},
+    {"memory", &Api::memory},
+    {"log.get", &Api::log_get},
+    {"log.set", &Api::log_set},
+    {"explain", &Api::explain},
+    {"capture.start", &Api::capture_start},
+    {"capture.stop", &Api::capture_stop},
+}};
+
+Api::Api(asio::io_context& io, Intent& intent, Plane& plane, Telemetry& telemetry,
+         rpc::ServerInfo info)
+    : io_(io),
+      intent_(intent),
+      plane_(plane),
+      telemetry_(telemetry),
+      info_(std::move(info)),
+      timer_(io),
+      started_ns_(std::chrono::steady_clock::now().time_since_epoch().count()) {
+    intent_.on_change([this](const ChangeSet& change) { return on_change(change); });
+    plane_.on_event([this](const PlaneEvent& event) { on_plane_event(event); });
+    start_timer();
+}
+
+Api::~Api() {
+    intent_.on_change(nullptr);
+    plane_.on_event(nullptr);
+}
+
+void Api::handle(Session& session, std::string_view method, Json params, Reply reply) {
+    const auto known = std::ranges::find(kMethods, method, &MethodEntry::name);
+    if (known == kMethods.end()) {
+        return reply.error({ErrorCode::kInternal, "", "the method has no handler"});
+    }
+    (this->*known->method)(session, params, std::move(reply));
+}
+
+std::function<void(Result<Json>)> Api::answer(Reply reply) {
+    auto shared = std::make_shared<Reply>(std::move(reply));
+    return [shared](Result<Json> result) { shared->complete(std::move(result)); };
+}
+
+void Api::follow(Session& session) {
+    if (!followed_.insert(session.id()).second) return;
+    session.on_close([this, id = session.id()] { session_closed(id); });
+}
+
+void Api::session_closed(uint64_t session) {
+    followed_.erase(session);
+    events_.forget(session);
+    syncs_.close_session(session);
+}
+
+Json Api::next_hop_json(uint32_t hop) const {
+    const State& state = intent_.state();
+    const HopSpec& spec = state.hops.spec(hop);
+    if (spec.kind == NextHopSpec::Kind::kBlackhole) return {{"blackhole", true}};
+    if (spec.kind == NextHopSpec::Kind::kUnreachable) return {{"unreachable", true}};
+    Json out = {{"port", state.ports.at(spec.port).name}};
+    if (spec.via) out["via"] = to_string(*spec.via);
+    if (spec.mac) out["mac"] = to_string(*spec.mac);
+    return out;
+}
+
+}  // namespace slash32

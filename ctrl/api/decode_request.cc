@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctrl/api/decode_request.h"
+
+#include "ctrl/intent/port_json.h"
+
+namespace slash32 {
+
+using rpc::Count;
+using rpc::Fields;
+using rpc::Json;
+using rpc::Length;
+using rpc::Name;
+using rpc::Path;
+using rpc::Range;
+
+namespace {
+
+constexpr size_t kPrefixesMax = 1'000'000;  // of a request; its frame is the real limit
+constexpr int64_t kMaxVrf = kMaxVrfs - 1;
+
+Result<void> check_next_hop(const HopRequest& hop, const Path& path) {
+    if (hop.via) {
+        if (const char* why = unfit_address(*hop.via)) {
+            return rpc::invalid(Path(path, "via"), why);
+        }
+    }
+    return hop.mac ? check_unicast(*hop.mac, Path(path, "mac")) : Result<void>{};
+}
+
+}  // namespace
+
+void read_write_options(Fields& fields, WriteOptions& out, bool with_sync) {
+    fields.optional("owner", out.owner, Name{})
+        .optional("force", out.force)
+        .optional("dry_run", out.dry_run);
+    if (with_sync) fields.optional("sync", out.sync);
+}
+
+Result<void> check_write_options(const WriteOptions& options) {
+    if (!options.sync || !options.dry_run) return {};
+    return fail(ErrorCode::kInvalid, "$.params.dry_run",
+                "not in a sync: sync.commit has a dry_run for the whole");
+}
+
+void read_list_options(Fields& fields, ListOptions& out) {
+    fields.optional("limit", out.limit, Range{1, kListLimitMax})
+        .optional("cursor", out.cursor, Length{1, 256})
+        .optional("owner", out.owner, Name{});
+}
+
+tl::unexpected<Error> bad_cursor() {
+    return fail(ErrorCode::kInvalid, "$.params.cursor", "is not one that a list has given");
+}
+
+Result<void> decode(const Json& json, const Path& path, HopRequest& out) {
+    Fields fields(json, path);
+    std::optional<std::string> port;
+    bool blackhole = false;
+    bool unreachable = false;
+    fields.optional("port", port, Name{15})
+        .optional("via", out.via)
+        .optional("mac", out.mac)
+        .optional("blackhole", blackhole)
+        .optional("unreachable", unreachable);
+    if (auto ok = fields.done(); !ok) return ok;
+    if (int{port.has_value()} + int{blackhole} + int{unreachable} != 1) {
+        return rpc::invalid(path, "must have one of port, blackhole: true, unreachable: true");
+    }
+    if (!port && (out.via || out.mac)) {
+        return rpc::invalid(Path(path, out.via ? "via" : "mac"), "is only for a port");
+    }
+    out.kind = port        ? NextHopSpec::Kind::kPort
+               : blackhole ? NextHopSpec::Kind::kBlackhole
+                           : NextHopSpec::Kind::kUnreachable;
+    if (port) out.port = std::move(*port);
+    return check_next_hop(out, path);
+}
+
+Result<void> decode(const Json& json, const Path& path, RouteGroup& out) {
+    Fields fields(json, path);
+    uint16_t vrf = 0;
+    fields.optional("vrf", vrf, Range{0, kMaxVrf})
+        .required("prefixes", out.prefixes, Count{1, kPrefixesMax})
+        .required("next_hop", out.next_hop);
+    out.vrf = VrfId{vrf};
+    return fields.done();
+}
+
+std::optional<VrfId> vrf_of(const std::optional<uint16_t>& number) {
+    return number ? std::optional(VrfId{*number}) : std::nullopt;
+}
+
+}  // namespace slash32

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the params of a request to the structs of ctrl/intent/requests.h.
+#pragma once
+
+#include "ctrl/api/api.h"
+#include "ctrl/intent/requests.h"
+#include "ctrl/rpc/decode.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace slash32 {
+
+inline constexpr size_t kListLimitMax = 10000;
+
+// The common members of an `apply` or `delete`; `sync` where the method has it.
+void read_write_options(rpc::Fields& fields, WriteOptions& out, bool with_sync);
+// After fields.done(). Errors: kInvalid for members that exclude each other.
+Result<void> check_write_options(const WriteOptions& options);
+
+// The common members of a list.
+struct ListOptions {
+    size_t limit = 1000;
+    std::optional<std::string> cursor;
+    std::optional<std::string> owner;
+};
+void read_list_options(rpc::Fields& fields, ListOptions& out);
+tl::unexpected<Error> bad_cursor();
+
+Result<void> decode(const rpc::Json& json, const rpc::Path& path, HopRequest& out);
+Result<void> decode(const rpc::Json& json, const rpc::Path& path, RouteGroup& out);
+
+std::optional<VrfId> vrf_of(const std::optional<uint16_t>& number);
+
+}  // namespace slash32

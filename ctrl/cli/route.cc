@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// slash32ctl route add|del|list, one by one or in bulk from a file.
+#include "ctrl/cli/commands.h"
+#include "ctrl/cli/table.h"
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+namespace slash32::cli {
+namespace {
+
+constexpr size_t kPrefixesPerFrame = 10'000;
+
+struct RouteOptions {
+    std::vector<std::string> prefixes;
+    std::string file;
+    std::string port;
+    std::string via;
+    std::string mac;
+    bool blackhole = false;
+    bool unreachable = false;
+    int64_t vrf = 0;
+    WriteOptions write;
+};
+
+struct ListOptions {
+    std::string family;
+    std::string within;
+    std::string port;
+    int64_t vrf = 0;
+};
+
+// One prefix and where it leads.
+struct Route {
+    int64_t vrf = 0;
+    std::string prefix;
+    Json next_hop;
+};
+
+Json next_hop_of(const RouteOptions& o) {
+    if (o.blackhole) return {{"blackhole", true}};
+    if (o.unreachable) return {{"unreachable", true}};
+    Json next_hop = Json::object();
+    if (!o.port.empty()) next_hop["port"] = o.port;
+    if (!o.via.empty()) next_hop["via"] = o.via;
+    if (!o.mac.empty()) next_hop["mac"] = o.mac;
+    return next_hop;
+}
+
+// "PREFIX [port NAME] [via ADDRESS] [mac MAC] [blackhole] [unreachable] [vrf N]"; what a line does
+// not say is taken from the command line. "" or what is wrong.
+std::string parse_line(const std::string& line, const RouteOptions& defaults, Route& route) {
+    const auto words = split_line(line);
+    if (!words) return "an open quote";
+    RouteOptions o = defaults;
+    for (size_t i = 1; i < words->size(); ++i) {
+        const std::string& word = (*words)[i];
+        if (word == "blackhole" || word == "unreachable") {
+            o.blackhole = word == "blackhole";
+            o.unreachable = !o.blackhole;
+            continue;
+        }
+        if (i + 1 == words->size()) return "'" + word + "' has no value";
+        const std::string& value = (*words)[++i];
+        if (word == "port") {
+            o.port = value;
+        } else if (word == "via") {
+            o.via = value;
+        } else if (word == "mac") {
+            o.mac = value;
+        } else if (word == "vrf" && !value.empty() && value.size() < 6 &&
+                   value.find_first_not_of("0123456789") == std::string::npos) {
+            o.vrf = std::stoll(value);
+        } else {
+            return "'" + word + " " + value + "' is not understood";
+        }
+    }
+    route = Route{o.vrf, (*words)[0], next_hop_of(o)};
+    return "";
+}
+
+// The routes of the command line and of the file; false after a usage error.
+bool gather(Context& context, const RouteOptions& o, std::vector<Route>& routes) {
+    for (const std::string& prefix : o.prefixes) {
+        routes.push_back({o.vrf, prefix, next_hop_of(o)});
+    }
+    if (!o.file.empty()) {
+        std::ifstream file;
+        if (o.file != "-") file.open(o.file);
+        std::istream& in = o.file == "-" ? std::cin : file;
+        if (!in) {
+            context.usage("cannot read " + o.file);
+            return false;
+        }
+        std::string line;
+        for (size_t number = 1; std::getline(in, line); ++number) {
+            const auto words = split_line(line);
+            if (words && words->empty()) continue;
+            Route route;
+            if (const std::string wrong = parse_line(line, o, route); !wrong.empty()) {
+                context.usage(fmt::format("{}:{}: {}", o.file, number, wrong));
+                return false;
+            }
+            routes.push_back(std::move(route));
+        }
+    }
+    if (routes.empty()) context.usage("a prefix or --file is needed");
+    return !routes.empty();
+}
+
+// Requests of at most kPrefixesPerFrame prefixes; neighbours with the same next hop share an entry.
+std::vector<Json> requests_of(const std::vector<Route>& routes, bool with_next_hop) {
+    std::vector<Json> requests;
+    size_t in_frame = kPrefixesPerFrame;
+    const Route* last = nullptr;
+    for (const Route& route : routes) {
+        if (in_frame == kPrefixesPerFrame) {
+            requests.push_back({{"routes", Json::array()}});
+            in_frame = 0;
+            last = nullptr;
+        }
+        Json& entries = requests.back()["routes"];
+        if (last == nullptr || last->vrf != route.vrf || last->next_hop != route.next_hop) {
+            Json entry{{"vrf", route.vrf}, {"prefixes", Json::array()}};
+            if (with_next_hop) entry["next_hop"] = route.next_hop;
+            entries.push_back(std::move(entry));
+        }
+        entries.back()["prefixes"].push_back(route.prefix);
+        last = &route;
+        ++in_frame;
+    }
+    return requests;
+}
+
+void send(Context& context, const RouteOptions& o, const std::string& method, bool with_next_hop) {
+    std::vector<Route> routes;
+    if (!gather(context, o, routes)) return;
+    std::vector<Json> requests = requests_of(routes, with_next_hop);
+    for (Json& request : requests)
+        o.write.put(context, request);
+    Client* client = context.connect();
+    if (client == nullptr) return;
+    const auto start = std::chrono::steady_clock::now();
+    size_t failed = 0;
+    const auto results = client->call_many(method, requests, &failed);
+    if (!results) {
+        if (requests.size() > 1) {
+            fmt::print(context.err, "slash32ctl: in the request of routes {} to {}:\n",
+                       failed * kPrefixesPerFrame + 1,
+                       std::min(routes.size(), (failed + 1) * kPrefixesPerFrame));
+        }
+        return context.fail(results.error());
+    }
+    // One result for all the requests: counts add up, everything else is the last one's.
+    Json sum = results->back();
+    const auto add_up = [](Json& total, const std::vector<const Json*>& parts) {
+        for (const char* key : {"added", "changed", "unchanged", "removed", "missing"}) {
+            uint64_t count = 0;
+            for (const Json* part : parts)
+                count += number_at(*part, key);
+            if (total.contains(key)) total[key] = count;
+        }
+    };
+    std::vector<const Json*> parts;
+    std::vector<const Json*> differences;
+    for (const Json& result : *results) {
+        parts.push_back(&result);
+        differences.push_back(&object_at(result, "difference"));
+    }
+    add_up(sum, parts);
+    if (sum.contains("difference")) add_up(sum["difference"], differences);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    std::string what = fmt::format("{} route{}:", routes.size(), routes.size() == 1 ? "" : "s");
+    for (const char* key : {"added", "changed", "unchanged", "removed", "missing"}) {
+        if (const uint64_t count = number_at(sum, key); count > 0) {
+            what += fmt::format(" {} {},", count, key);
+        }
+    }
+    what.pop_back();
+    if (requests.size() > 1) what += fmt::format(" in {:.3f} s", seconds.count());
+    print_outcome(context, what, sum);
+}
+
+}  // namespace
+
+void list_routes(Context& context, const Json& params) {
+    const auto result = context.list("route.list", "routes", params);
+    if (!result || context.print_json(*result)) return;
+    Table table({">VRF", "PREFIX", "NEXT HOP", "ORIGIN", "OWNER"});
+    for (const Json& route : array_at(*result, "routes")) {
+        const Json& next_hop = object_at(route, "next_hop");
+        std::string hop = bool_at(next_hop, "blackhole")     ? "blackhole"
+                          : bool_at(next_hop, "unreachable") ? "unreachable"
+                                                             : text_at(next_hop, "port");
+        if (next_hop.contains("via")) hop += " via " + text_at(next_hop, "via");
+        if (next_hop.contains("mac")) hop += " mac " + text_at(next_hop, "mac");
+        table.row({std::to_string(number_at(route, "vrf")), text_at(route, "prefix"), hop,
+                   text_at(route, "origin"),
+                   text_at(route, "owner") + (bool_at(route, "stale") ? "*" : "")});
+    }
+    table.print(context.out);
+}
+
+void add_route(CLI::App& app, Context& context) {
+    CLI::App* route = app.add_subcommand("route", "Routes: add, del, list");
+    route->require_subcommand(1);
+
+    auto add_o = std::make_shared<RouteOptions>();
+    CLI::App* add = route->add_subcommand("add", "Add routes, or change where they lead");
+    add->add_option("prefix", add_o->prefixes, "Prefixes, 10.1.0.0/24 or 10.1.0.5");
+    add->add_option("--file", add_o->file,
+                    "Routes, one a line: PREFIX [port P] [via A] [vrf N] ...; - is stdin");
+    auto* port = add->add_option("--port", add_o->port, "Port that they leave by");
+    add->add_option("--via", add_o->via, "Next hop's address (uplink)")->needs(port);
+    add->add_option("--mac", add_o->mac, "MAC address instead of the VM's own")->needs(port);
+    auto* blackhole = add->add_flag("--blackhole", add_o->blackhole, "Drop")->excludes(port);
+    add->add_flag("--unreachable", add_o->unreachable, "Answer with ICMP unreachable")
+        ->excludes(port)
+        ->excludes(blackhole);
+    add->add_option("--vrf", add_o->vrf, "VRF (0)");
+    add_o->write.add(*add);
+    add->callback([&context, add_o] { send(context, *add_o, "route.apply", true); });
+
+    auto del_o = std::make_shared<RouteOptions>();
+    CLI::App* del = route->add_subcommand("del", "Delete routes");
+    del->add_option("prefix", del_o->prefixes, "Prefixes");
+    del->add_option("--file", del_o->file, "Prefixes, one a line; - is stdin");
+    del->add_option("--vrf", del_o->vrf, "VRF (0)");
+    del_o->write.add(*del);
+    del->callback([&context, del_o] { send(context, *del_o, "route.delete", false); });
+
+    auto list_o = std::make_shared<ListOptions>();
+    CLI::App* list = route->add_subcommand("list", "List routes");
+    list->add_option("--family", list_o->family, "ipv4 or ipv6")
+        ->check(CLI::IsMember({"ipv4", "ipv6"}));
+    list->add_option("--within", list_o->within, "Only inside this prefix");
+    list->add_option("--port", list_o->port, "Only those that leave by this port");
+    list->add_option("--vrf", list_o->vrf, "Only of this VRF");
+    list->callback([&context, list, list_o] {
+        Json params = Json::object();
+        if (!list_o->family.empty()) params["family"] = list_o->family;
+        if (!list_o->within.empty()) params["within"] = list_o->within;
+        if (!list_o->port.empty()) params["port"] = list_o->port;
+        if (list->count("--vrf") > 0) params["vrf"] = list_o->vrf;
+        if (!context.globals.owner.empty()) params["owner"] = context.globals.owner;
+        list_routes(context, params);
+    });
+}
+
+}  // namespace slash32::cli

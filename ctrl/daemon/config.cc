@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctrl/daemon/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <toml++/toml.h>
+
+namespace slash32 {
+namespace {
+
+template <typename... F>
+struct Overloaded : F... {
+    using F::operator()...;
+};
+template <typename... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+std::string where(const std::string& file, const toml::node& node) {
+    return fmt::format("{}:{}", file, node.source().begin.line);
+}
+
+tl::unexpected<Error> bad(const std::string& at, const std::string& message) {
+    return fail(ErrorCode::kInvalid, at, message);
+}
+
+template <typename T>
+std::optional<std::vector<T>> read_array(const toml::node& node) {
+    const toml::array* array = node.as_array();
+    if (array == nullptr) return std::nullopt;
+    std::vector<T> values;
+    for (const toml::node& element : *array) {
+        const std::optional<T> value = element.value_exact<T>();
+        if (!value) return std::nullopt;
+        values.push_back(*value);
+    }
+    return values;
+}
+
+// Stores a node into an option; nullptr, or what kind of value it must be.
+const char* store(const toml::node& node, const ConfigOption& option, Config& config) {
+    return std::visit(Overloaded{
+                          [&](std::string Config::*member) -> const char* {
+                              const auto value = node.value_exact<std::string>();
+                              if (!value) return "a string";
+                              config.*member = *value;
+                              return nullptr;
+                          },
+                          [&](bool Config::*member) -> const char* {
+                              const auto value = node.value_exact<bool>();
+                              if (!value) return "true or false";
+                              config.*member = *value;
+                              return nullptr;
+                          },
+                          [&](int64_t Config::*member) -> const char* {
+                              const auto value = node.value_exact<int64_t>();
+                              if (!value) return "an integer";
+                              config.*member = *value;
+                              return nullptr;
+                          },
+                          [&](std::vector<int64_t> Config::*member) -> const char* {
+                              auto value = read_array<int64_t>(node);
+                              if (!value) return "an array of integers";
+                              config.*member = std::move(*value);
+                              return nullptr;
+                          },
+                          [&](std::vector<std::string> Config::*member) -> const char* {
+                              auto value = read_array<std::string>(node);
+                              if (!value) return "an array of strings";
+                              config.*member = std::move(*value);
+                              return nullptr;
+                          },
+                      },
+                      option.target);
+}
+
+Result<void> set_uplink_member(UplinkSpec& uplink, std::string_view key, const std::string& text) {
+    const auto invalid = [&](const char* what) {
+        return bad(fmt::format("uplink.{}", key), fmt::format("\"{}\" is not {}", text, what));
+    };
+    const auto number = [&](auto& out, unsigned min, unsigned max) {
+        unsigned value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc{} || end != text.data() + text.size() || value < min || value > max)
+            return false;
+        out = static_cast<std::remove_reference_t<decltype(out)>>(value);
+        return true;
+    };
+    if (key == "name") {
+        uplink.name = text;
+    } else if (key == "devargs") {
+        uplink.devargs = text;
+    } else if (key == "mac") {
+        uplink.mac = parse_mac(text);
+        if (!uplink.mac) return invalid("a MAC address");
+    } else if (key == "mtu") {
+        if (!number(uplink.mtu, kMinMtu, kMaxMtu)) return invalid("an MTU from 1280 to 9216");
+    } else if (key == "queues") {
+        if (!number(uplink.queues, 1, kMaxWorkers))
+            return invalid("a number of queues from 1 to 32");
+    } else if (key == "vrf") {
+        uint16_t vrf = 0;
+        if (!number(vrf, 0, kMaxVrfs - 1)) return invalid("a VRF id from 0 to 4095");
+        uplink.vrf = VrfId{vrf};
+    } else if (key == "address") {
+        const auto address = parse_ip(text);
+        if (!address) return invalid("an IP address");
+        if (uplink.addresses.size() == kMaxGatewaysPerPort)
+            return invalid("accepted: an uplink has at most 8 addresses");
+        uplink.addresses.push_back(*address);
+    } else {
+        return bad(fmt::format("uplink.{}", key), "there is no such option");
+    }
+    return {};
+}
+
+Result<UplinkSpec> read_uplink(const std::string& file, const toml::table& table) {
+    UplinkSpec uplink;
+    for (const auto& [key, node] : table) {
+        std::vector<std::string> values;
+        std::string member(key.str());
+        if (const auto text = node.value_exact<std::string>()) {
+            values.push_back(*text);
+        } else if (const auto number = node.value_exact<int64_t>()) {
+            values.push_back(fmt::format("{}", *number));
+        } else if (auto list = read_array<std::string>(node); list && member == "addresses") {
+            values = std::move(*list);
+            member = "address";
+        } else {
+            return bad(where(file, node), fmt::format("uplink.{} has the wrong type", member));
+        }
+        for (const std::string& value : values) {
+            if (auto set = set_uplink_member(uplink, member, value); !set)
+                return bad(where(file, node),
+                           fmt::format("{}: {}", set.error().path, set.error().message));
+        }
+    }
+    return uplink;
+}
+
+bool is_one_of(const std::string& value, std::initializer_list<std::string_view> allowed) {
+    return std::ranges::find(allowed, value) != allowed.end();
+}
+
+bool is_mode(const std::string& text) {
+    return text.size() >= 3 && text.size() <= 4 &&
+           std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '7'; });
+}
+
+bool is_level(const std::string& level) {
+    return is_one_of(level, {"trace", "debug", "info", "warning", "error", "off"});
+}
+
+}  // namespace
+
+std::string ConfigOption::flag() const {
+    std::string name = fmt::format("--{}-{}", section, key);
+    std::ranges::replace(name, '_', '-');
+    return name;
+}
+
+const std::vector<ConfigOption>& config_options() {
+    using C = Config;
+    static const std::vector<ConfigOption> options = {
+        {"daemon", "run_dir", &C::run_dir, "directory of the control socket and the lock"},
+        {"daemon", "state_dir", &C::state_dir,
+         "directory of the stored intent; empty: keep nothing"},
+        {"daemon", "volatile_owners", &C::volatile_owners, "owners whose routes are not stored"},
+        {"workers", "cores", &C::worker_cores,
+         "CPU cores of the workers; default: all but the first", 0, 1023},
+        {"workers", "control_core", &C::control_core,
+         "CPU core of the control thread; -1: the first of the process's", -1, 1023},
+        {"workers", "poll", &C::poll, "\"sleep\" when idle, or \"busy\": poll for ever"},
+        {"memory", "huge", &C::huge, "hugepages: \"auto\", \"always\" or \"never\""},
+        {"memory", "size_mb", &C::memory_mb, "memory given to DPDK, MiB", 64, 1 << 20},
+        {"memory", "mbufs", &C::mbufs, "packet buffers", 1024, 1 << 22},
+        {"memory", "prefix", &C::eal_prefix, "name of this instance's shared memory"},
+        {"memory", "eal_args", &C::eal_args, "further arguments for DPDK's EAL"},
+        {"socket", "path", &C::socket_path, "control socket; default: run_dir/slash32.sock"},
+        {"socket", "mode", &C::socket_mode, "its file mode, octal"},
+        {"socket", "group", &C::socket_group, "its group"},
+        {"socket", "read_write_uids", &C::read_write_uids, "users that may change things"},
+        {"socket", "read_write_gids", &C::read_write_gids, "groups that may change things"},
+        {"socket", "read_only_uids", &C::read_only_uids, "users that may only look"},
+        {"socket", "read_only_gids", &C::read_only_gids, "groups that may only look"},
+        {"socket", "max_clients", &C::max_clients, "clients at a time", 1, 1024},
+        {"socket", "max_frame_mb", &C::max_frame_mb, "largest request, MiB", 1, 256},
+        {"router", "mac", &C::router_mac,
+         "the gateway's MAC address, the same on every hypervisor"},
+        {"router", "gateway4", &C::gateway4,
+         "source of ICMP errors to ports without an IPv4 gateway"},
+        {"router", "gateway6", &C::gateway6, "the same for IPv6"},
+        {"router", "icmp_errors_per_second", &C::icmp_errors_per_second, "limit per worker", 1,
+         1'000'000},
+        {"router", "punts_per_second", &C::punts_per_second, "limit per worker", 1, 1'000'000},
+        {"vhost", "socket_mode", &C::vhost_socket_mode,
+         "file mode of sockets that slash32 listens on"},
+        {"vhost", "socket_group", &C::vhost_socket_group, "their group"},
+        {"vhost", "packed", &C::vhost_packed, "offer packed rings"},
+        {"log", "to", &C::log_to, "\"stderr\", \"journal\" or a file"},
+        {"log", "format", &C::log_format, "\"text\" or \"json\""},
+        {"log", "level", &C::log_level, "trace, debug, info, warning, error or off"},
+        {"log", "levels", &C::log_levels, "levels of single modules: \"vhost=debug\""},
+    };
+    return options;
+}
+
+Result<void> read_config_file(const std::string& path, Config& config) {
+    toml::table root;
+    try {
+        root = toml::parse_file(path);
+    } catch (const toml::parse_error& error) {
+        const auto line = error.source().begin.line;
+        return bad(line == 0 ? path : fmt::format("{}:{}", path, line),
+                   std::string(error.description()));
+    }
+    for (const auto& [section, node] : root) {
+        if (section == "uplink") {
+            const toml::array* uplinks = node.as_array();
+            if (uplinks == nullptr || !uplinks->is_homogeneous<toml::table>())
+                return bad(where(path, node), "uplinks are written as [[uplink]] tables");
+            for (const toml::node& element : *uplinks) {
+                auto uplink = read_uplink(path, *element.as_table());
+                if (!uplink) return tl::unexpected<Error>(uplink.error());
+                config.uplinks.push_back(std::move(*uplink));
+            }
+            continue;
+        }
+        const toml::table* table = node.as_table();
+        if (table == nullptr)
+            return bad(where(path, node), fmt::format("\"{}\" is not a section", section.str()));
+        for (const auto& [key, value] : *table) {
+            const auto option = std::ranges::find_if(config_options(), [&](const ConfigOption& o) {
+                return section == o.section && key == o.key;
+            });
+            if (option == config_options().end())
+                return bad(where(path, value),
+                           fmt::format("there is no option {}.{}", section.str(), key.str()));
+            if (const char* wanted = store(value, *option, config); wanted != nullptr)
+                return bad(where(path, value),
+                           fmt::format("{}.{} must be {}", section.str(), key.str(), wanted));
+        }
+    }
+    return {};
+}
+
+Result<UplinkSpec> parse_uplink_flag(const std::string& text) {
+    UplinkSpec uplink;
+    std::string_view rest = text;
+    while (!rest.empty()) {
+        const std::string_view item = rest.substr(0, rest.find(';'));
+        rest.remove_prefix(std::min(rest.size(), item.size() + 1));
+        const size_t equals = item.find('=');
+        if (equals == std::string_view::npos)
+            return bad("uplink", fmt::format("\"{}\" is not key=value", item));
+        auto set =
+            set_uplink_member(uplink, item.substr(0, equals), std::string(item.substr(equals + 1)));
+        if (!set) return tl::unexpected<Error>(set.error());
+    }
+    return uplink;
+}
+
+Result<void> check_config(const Config& config) {
+    for (const ConfigOption& option : config_options()) {
+        const std::string name = fmt::format("{}.{}", option.section, option.key);
+        const auto in_range = [&](int64_t value) {
+            return value >= option.min && value <= option.max;
+        };
+        bool good = true;
+        if (const auto* one = std::get_if<int64_t Config::*>(&option.target))
+            good = in_range(config.**one);
+        if (const auto* many = std::get_if<std::vector<int64_t> Config::*>(&option.target))
+            good = std::ranges::all_of(config.**many, in_range);
+        if (!good) return bad(name, fmt::format("must be from {} to {}", option.min, option.max));
+    }
+    if (config.worker_cores.size() > kMaxWorkers)
+        return bad("workers.cores", fmt::format("at most {} workers", kMaxWorkers));
+    if (std::set(config.worker_cores.begin(), config.worker_cores.end()).size() !=
+        config.worker_cores.size())
+        return bad("workers.cores", "a core is named twice");
+    if (!is_one_of(config.poll, {"sleep", "busy"}))
+        return bad("workers.poll", "must be \"sleep\" or \"busy\"");
+    if (!is_one_of(config.huge, {"auto", "always", "never"}))
+        return bad("memory.huge", "must be \"auto\", \"always\" or \"never\"");
+    if (!is_mode(config.socket_mode)) return bad("socket.mode", "must be an octal mode like 0660");
+    if (!is_mode(config.vhost_socket_mode))
+        return bad("vhost.socket_mode", "must be an octal mode like 0660");
+    const auto mac = parse_mac(config.router_mac);
+    if (!mac || mac->is_multicast() || mac->is_zero())
+        return bad("router.mac", "must be a unicast MAC address");
+    const auto gateway4 = parse_ip(config.gateway4);
+    if (!gateway4 || !gateway4->is_ipv4()) return bad("router.gateway4", "must be an IPv4 address");
+    const auto gateway6 = parse_ip(config.gateway6);
+    if (!gateway6 || gateway6->is_ipv4()) return bad("router.gateway6", "must be an IPv6 address");
+    if (config.control_socket().size() > 107)
+        return bad("socket.path", "is longer than the 107 bytes a Unix socket can have");
+    if (!is_one_of(config.log_format, {"text", "json"}))
+        return bad("log.format", "must be \"text\" or \"json\"");
+    if (!is_level(config.log_level))
+        return bad("log.level", "must be trace, debug, info, warning, error or off");
+    for (const std::string& item : config.log_levels) {
+        const size_t equals = item.find('=');
+        if (equals == std::string::npos || !is_level(item.substr(equals + 1)))
+            return bad("log.levels", fmt::format("\"{}\" is not module=level", item));
+    }
+    std::set<std::string> names;
+    for (const UplinkSpec& uplink : config.uplinks) {
+        if (uplink.name.empty() || uplink.name.size() > 15)
+            return bad("uplink.name", "an uplink needs a name of 1 to 15 characters");
+        if (uplink.devargs.empty())
+            return bad("uplink.devargs", fmt::format("uplink {} names no device", uplink.name));
+        if (!names.insert(uplink.name).second)
+            return bad("uplink.name", fmt::format("two uplinks are named {}", uplink.name));
+    }
+    return {};
+}
+
+unsigned parse_mode(const std::string& text) {
+    return static_cast<unsigned>(std::stoul(text, nullptr, 8));
+}
+
+}  // namespace slash32

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctrl/daemon/daemon.h"
+
+#include "ctrl/api/api.h"
+#include "ctrl/capture/capture_manager.h"
+#include "ctrl/daemon/dataplane.h"
+#include "ctrl/daemon/device_adapter.h"
+#include "ctrl/daemon/systemd.h"
+#include "ctrl/daemon/telemetry.h"
+#include "ctrl/daemon/version.h"
+#include "ctrl/explain/explainer.h"
+#include "ctrl/intent/intent.h"
+#include "ctrl/intent/sqlite_store.h"
+#include "ctrl/log/log.h"
+#include "ctrl/plane/forwarding_plane.h"
+#include "ctrl/punt/announcement.h"
+#include "ctrl/rpc/clock_text.h"
+#include "ctrl/rpc/server.h"
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <rte_mbuf.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+
+namespace slash32 {
+namespace {
+
+using namespace std::chrono_literals;
+
+// While something waits for workers, in case a doorbell is late: a grace period rings none.
+constexpr auto kPollInterval = 500us;
+
+// 1,000 vhost-user ports hold some six descriptors each.
+constexpr rlim_t kWantedFiles = 65536;
+
+void raise_file_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kWantedFiles) return;
+    rlimit wanted{kWantedFiles, std::max(kWantedFiles, limit.rlim_max)};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0) return;
+    wanted = {std::min(kWantedFiles, limit.rlim_max), limit.rlim_max};  // without privilege
+    setrlimit(RLIMIT_NOFILE, &wanted);
+    log("daemon").warn("only {} files may be open: about {} ports", wanted.rlim_cur,
+                       wanted.rlim_cur / 8);
+}
+
+Result<void> make_directory(const std::string& path, const char* option) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error)
+        return fail(ErrorCode::kUnavailable, option,
+                    fmt::format("cannot make {}: {}", path, error.message()));
+    return {};
+}
+
+// An open descriptor that is closed at the end.
+class Descriptor {
+  public:
+    Descriptor() = default;
+    explicit Descriptor(int fd) : fd_(fd) {}
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    ~Descriptor() {
+        if (fd_ >= 0) close(fd_);
+    }
+    int get() const { return fd_; }
+    void reset(int fd) { fd_ = fd; }
+
+  private:
+    int fd_ = -1;
+};
+
+// One daemon a run directory; the kernel drops the lock when the process ends, however it ends.
+Result<void> lock_directory(const std::string& run_dir, Descriptor& lock) {
+    const std::string path = run_dir + "/slash32d.lock";
+    lock.reset(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (lock.get() < 0)
+        return fail(ErrorCode::kUnavailable, "daemon.run_dir",
+                    fmt::format("cannot open {}: {}", path, std::strerror(errno)));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+        return fail(ErrorCode::kConflict, "daemon.run_dir",
+                    fmt::format("another slash32d runs in {}", run_dir));
+    return {};
+}
+
+rpc::ServerOptions server_options(const Config& config) {
+    rpc::ServerOptions options;
+    options.path = config.control_socket();
+    options.mode = static_cast<mode_t>(parse_mode(config.socket_mode));
+    options.group = config.socket_group;
+    const auto copy = [](const std::vector<int64_t>& from, auto& to) {
+        to.assign(from.begin(), from.end());
+    };
+    copy(config.read_write_uids, options.rw_uids);
+    copy(config.read_write_gids, options.rw_gids);
+    copy(config.read_only_uids, options.ro_uids);
+    copy(config.read_only_gids, options.ro_gids);
+    options.max_clients = static_cast<size_t>(config.max_clients);
+    options.frame_bytes_max = static_cast<size_t>(config.max_frame_mb) << 20;
+    return options;
+}
+
+}  // namespace
+
+// In the order of their making; they go in the opposite order.
+struct Daemon::Parts {
+    explicit Parts(const Config& c)
+        : config(c),
+          devices(io, config),
+          signals(io, SIGTERM, SIGINT),
+          poll_timer(io),
+          watchdog(io) {}
+
+    Result<void> start();
+    Result<void> start_plane();
+    Result<void> start_intent();
+    Result<void> start_serving();
+    void wait_for_doorbell();
+    void schedule_poll();
+    void on_doorbell();
+    void take_punt(rte_mbuf& packet);
+    std::string port_name(PortId id) const;
+    std::string store_warning() const;
+    void feed_watchdog();
+    void stop();
+
+    const Config config;
+    Descriptor run_lock;
+    asio::io_context io{1};
+    // The executor of what may outlive a turn of the loop; see Executor in ctrl/intent/store.h.
+    Executor executor = [this](std::function<void()> f) { asio::post(io, std::move(f)); };
+
+    DataPlane dataplane;
+    DeviceAdapter devices;
+    std::unique_ptr<ForwardingPlane> plane;
+    std::unique_ptr<Store> store;
+    std::unique_ptr<Intent> intent;
+    std::unique_ptr<DaemonTelemetry> telemetry;
+    std::unique_ptr<Explainer> explainer;
+    std::unique_ptr<CaptureManager> captures;
+    std::unique_ptr<Api> api;
+    std::unique_ptr<rpc::Server> server;
+
+    std::unique_ptr<asio::posix::stream_descriptor> doorbell;
+    asio::signal_set signals;
+    asio::steady_timer poll_timer;
+    bool poll_scheduled = false;
+    asio::steady_timer watchdog;
+};
+
+Daemon::Daemon(const Config& config) : parts_(std::make_unique<Parts>(config)) {}
+
+Daemon::~Daemon() {
+    if (parts_) parts_->stop();
+}
+
+Result<void> Daemon::start() {
+    return parts_->start();
+}
+
+void Daemon::run() {
+    notify_ready("forwarding");
+    parts_->feed_watchdog();
+    parts_->io.run();
+    notify_stopping();
+    log("daemon").info("stopping");
+}
+
+Result<void> Daemon::Parts::start() {
+    if (auto started = start_logging(LogOptions{.to = config.log_to,
+                                                .format = config.log_format,
+                                                .level = config.log_level,
+                                                .levels = config.log_levels});
+        !started)
+        return started;
+    if (auto made = make_directory(config.run_dir, "daemon.run_dir"); !made) return made;
+    if (auto locked = lock_directory(config.run_dir, run_lock); !locked) return locked;
+    raise_file_limit();
+    signals.async_wait([this](const asio::error_code& error, int) {
+        if (!error) io.stop();
+    });
+    std::signal(SIGPIPE, SIG_IGN);
+
+    if (auto started = start_plane(); !started) return started;
+    if (auto started = start_intent(); !started) return started;
+    return start_serving();
+}
+
+Result<void> Daemon::Parts::start_plane() {
+    if (auto prepared = dataplane.prepare(config); !prepared) return prepared;
+    auto started = devices.start({.pool = dataplane.pool(),
+                                  .synchronize = [this] { dataplane.synchronize(); },
+                                  .workers = dataplane.worker_count()});
+    if (!started) return started;
+    const RouterIdentity router{*parse_mac(config.router_mac), parse_ip(config.gateway4)->ipv4(),
+                                parse_ip(config.gateway6)->ipv6()};
+    plane =
+        std::make_unique<ForwardingPlane>(dataplane.publisher(), dataplane.fib(), devices, router);
+    doorbell = std::make_unique<asio::posix::stream_descriptor>(io, dup(dataplane.doorbell()));
+    wait_for_doorbell();
+    dataplane.publisher().on_waiting([this] { schedule_poll(); });
+    dataplane.reclaimer().on_waiting([this] { schedule_poll(); });
+    dataplane.start_workers();
+    return {};
+}
+
+Result<void> Daemon::Parts::start_intent() {
+    if (config.state_dir.empty()) {
+        store = std::make_unique<MemoryStore>(executor);
+    } else {
+        if (auto made = make_directory(config.state_dir, "daemon.state_dir"); !made) return made;
+        store = std::make_unique<SqliteStore>(
+            SqliteStore::Options{.path = config.state_dir + "/intent.db"}, executor);
+    }
+    IntentOptions options;
+    options.volatile_owners = {config.volatile_owners.begin(), config.volatile_owners.end()};
+    intent = std::make_unique<Intent>(*plane, *store, executor, options);
+    for (const UplinkSpec& uplink : config.uplinks) {
+        const auto id = plane->add_uplink(uplink);
+        if (!id) {
+            Error error = id.error();
+            error.message = fmt::format("uplink {}: {}", uplink.name, error.message);
+            return tl::unexpected<Error>(error);
+        }
+        if (auto added = intent->add_uplink(uplink, *id); !added) return added;
+    }
+    const auto restored = intent->restore();
+    if (!restored) return tl::unexpected<Error>(restored.error());
+    if (const auto warning = store_warning(); !warning.empty()) log("intent").warn("{}", warning);
+    for (const std::string& problem : restored->problems)
+        log("intent").warn("{}", problem);
+    log("intent").info("restored {} ports, {} routes, {} neighbours", restored->ports,
+                       restored->routes, restored->neighbors);
+    return {};
+}
+
+Result<void> Daemon::Parts::start_serving() {
+    const rpc::ServerInfo info{
+        .version = kVersion, .instance = rpc::make_instance_id(), .started = rpc::now_text()};
+    telemetry = std::make_unique<DaemonTelemetry>(io, dataplane, *plane);
+    api = std::make_unique<Api>(io, *intent, *plane, *telemetry, info);
+    if (auto warning = store_warning(); !warning.empty()) api->add_warning(std::move(warning));
+    explainer = std::make_unique<Explainer>(*plane, dataplane.fib(), dataplane.pool(),
+                                            [this](PortId id) { return port_name(id); });
+    api->set_explain(explainer.get());
+    captures = std::make_unique<CaptureManager>(dataplane.publisher());
+    api->set_capture(captures.get());
+    plane->on_removed([this](PortId id) { captures->end_port(id); });
+    server = std::make_unique<rpc::Server>(io, *api, server_options(config), info);
+    if (auto started = server->start(); !started) return started;
+    log("daemon").info("slash32d {} serves {} with {} workers, {} hugepages", kVersion,
+                       config.control_socket(), dataplane.worker_count(),
+                       dataplane.hugepages() ? "with" : "without");
+    return {};
+}
+
+void Daemon::Parts::wait_for_doorbell() {
+    doorbell->async_wait(
+        asio::posix::descriptor_base::wait_read, [this](const asio::error_code& error) {
+            if (error) return;
+            uint64_t rings = 0;
+            [[maybe_unused]] const ssize_t n = read(dataplane.doorbell(), &rings, sizeof rings);
+            on_doorbell();
+            wait_for_doorbell();
+        });
+}
+
+void Daemon::Parts::on_doorbell() {
+    dataplane.publisher().poll();
+    dataplane.reclaimer().poll();
+    dataplane.drain_punts([this](rte_mbuf& packet) { take_punt(packet); });
+    dataplane.drain_captures([this](rte_mbuf& copy) {
+        if (captures) captures->take(copy);
+    });
+    if (captures) captures->flush();
+}
+
+// Runs while something waits for workers. Called from within a change, so it only sets the timer.
+void Daemon::Parts::schedule_poll() {
+    if (poll_scheduled) return;
+    poll_scheduled = true;
+    poll_timer.expires_after(kPollInterval);
+    poll_timer.async_wait([this](const asio::error_code& error) {
+        poll_scheduled = false;
+        if (error) return;
+        dataplane.publisher().poll();
+        dataplane.reclaimer().poll();
+        if (!dataplane.publisher().idle() || dataplane.reclaimer().pending() > 0) schedule_poll();
+    });
+}
+
+void Daemon::Parts::take_punt(rte_mbuf& packet) {
+    const auto* frame = rte_pktmbuf_mtod(&packet, const uint8_t*);
+    const auto address = announced_address({frame, rte_pktmbuf_data_len(&packet)});
+    if (address) plane->address_announced(PortId{packet.port}, *address);
+}
+
+std::string Daemon::Parts::port_name(PortId id) const {
+    const PortTable& ports = intent->state().ports;
+    const uint16_t index = ports.find(id);
+    return index == PortTable::kNone ? fmt::format("#{}", id.value()) : ports.at(index).name;
+}
+
+// What the operator must know of the store after the start; empty if all is well.
+std::string Daemon::Parts::store_warning() const {
+    const StoreStatus status = store->status();
+    if (status.state != StoreStatus::State::kSetAside) return {};
+    return fmt::format("the stored intent was damaged; it was set aside as {}", status.detail);
+}
+
+void Daemon::Parts::feed_watchdog() {
+    const auto interval = watchdog_interval();
+    if (interval.count() == 0) return;
+    notify_alive();
+    watchdog.expires_after(interval);
+    watchdog.async_wait([this](const asio::error_code& error) {
+        if (!error) feed_watchdog();
+    });
+}
+
+// Forwarding ends first, so that nobody refers to what goes after it.
+void Daemon::Parts::stop() {
+    if (server) server->stop();
+    dataplane.stop_workers();
+}
+
+}  // namespace slash32

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctrl/daemon/device_adapter.h"
+
+#include "ctrl/log/log.h"
+
+#include <asio/post.hpp>
+#include <fmt/format.h>
+#include <grp.h>
+
+#include <charconv>
+#include <utility>
+
+namespace slash32 {
+namespace {
+
+std::optional<gid_t> find_group(const std::string& name) {
+    gid_t id = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error == std::errc{} && end == name.data() + name.size()) return id;
+    const group* entry = getgrnam(name.c_str());
+    return entry == nullptr ? std::nullopt : std::optional(entry->gr_gid);
+}
+
+DeviceEvent::Type event_type(DriverEventType type) {
+    switch (type) {
+        case DriverEventType::kWaiting:
+            return DeviceEvent::Type::kWaiting;
+        case DriverEventType::kConnected:
+            return DeviceEvent::Type::kConnected;
+        case DriverEventType::kRingsReady:
+        case DriverEventType::kLinkUp:
+            return DeviceEvent::Type::kRingsReady;
+        case DriverEventType::kRingsOff:
+            return DeviceEvent::Type::kRingsOff;
+        case DriverEventType::kDisconnected:
+        case DriverEventType::kLinkDown:  // nobody is at the other end
+            return DeviceEvent::Type::kDisconnected;
+        case DriverEventType::kFailed:
+            return DeviceEvent::Type::kFailed;
+    }
+    return DeviceEvent::Type::kFailed;
+}
+
+DeviceEvent translate(const DriverEvent& from) {
+    DeviceEvent to{.type = event_type(from.type),
+                   .port = from.port,
+                   .reason = from.reason,
+                   .last_error = "",
+                   .mtu = from.mtu,
+                   .queue_pairs = from.queue_pairs,
+                   .features = virtio_feature_names(from.features)};
+    if (from.type == DriverEventType::kWaiting) {
+        to.reason = fmt::format("waiting for {}", from.path);
+        to.last_error = from.reason;
+    } else if (from.type == DriverEventType::kDisconnected && to.reason.empty()) {
+        to.reason = fmt::format("the frontend has left {}", from.path);
+    } else if (from.type == DriverEventType::kLinkDown) {
+        to.reason = "the link is down";
+    }
+    return to;
+}
+
+DeviceHandles handles_of(const PortHandles& from) {
+    return DeviceHandles{.tx = from.tx, .rx = from.rx};
+}
+
+}  // namespace
+
+DeviceAdapter::~DeviceAdapter() = default;
+
+Result<void> DeviceAdapter::start(const Options& options) {
+    if (!config_.vhost_socket_group.empty()) {
+        vhost_group_ = find_group(config_.vhost_socket_group);
+        if (!vhost_group_)
+            return fail(ErrorCode::kInvalid, "vhost.socket_group",
+                        fmt::format("there is no group \"{}\"", config_.vhost_socket_group));
+    }
+    // Drivers call from threads of their own.
+    const auto hook = [this](const DriverEvent& event) {
+        asio::post(io_, [this, event] { handle(event); });
+    };
+    auto vhost = VhostDriver::create(VhostDriver::Options{
+        .pool = options.pool, .event = hook, .synchronize = options.synchronize});
+    if (!vhost) return tl::unexpected<Error>(vhost.error());
+    vhost_ = std::move(*vhost);
+    tap_ = std::make_unique<TapDriver>(TapDriver::Options{.pool = options.pool, .event = hook});
+    uplink_ =
+        std::make_unique<UplinkDriver>(UplinkDriver::Options{.pool = options.pool, .event = hook});
+    workers_ = static_cast<uint16_t>(options.workers);
+    return {};
+}
+
+Result<DeviceHandles> DeviceAdapter::open(PortId id, const PortIntent& intent) {
+    auto opened = intent.kind == PortKind::kTap ? open_tap(id, intent) : open_vhost(id, intent);
+    if (opened) kinds_[id] = intent.kind;
+    return opened;
+}
+
+Result<DeviceHandles> DeviceAdapter::open_vhost(PortId id, const PortIntent& intent) {
+    const auto added = vhost_->add(
+        VhostPortSpec{.id = id,
+                      .path = intent.socket,
+                      .server = intent.socket_mode == SocketMode::kServer,
+                      .queue_pairs = intent.queues,
+                      .packed = config_.vhost_packed,
+                      .masked_features = 0,
+                      .mode = static_cast<mode_t>(parse_mode(config_.vhost_socket_mode)),
+                      .group = vhost_group_});
+    if (!added) return tl::unexpected<Error>(added.error());
+    return handles_of(*added);
+}
+
+Result<DeviceHandles> DeviceAdapter::open_tap(PortId id, const PortIntent& intent) {
+    const auto added =
+        tap_->add(TapPortSpec{.id = id,
+                              .interface = intent.tap.empty() ? intent.name : intent.tap,
+                              .queue_pairs = intent.queues,
+                              .mtu = intent.mtu,
+                              .mac = intent.mac});
+    if (!added) return tl::unexpected<Error>(added.error());
+    return handles_of(*added);
+}
+
+Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& spec, Mac& mac) {
+    const auto added = uplink_->add(UplinkPortSpec{.id = id,
+                                                   .devargs = spec.devargs,
+                                                   .rx_queues = spec.queues,
+                                                   .workers = workers_,
+                                                   .mtu = spec.mtu,
+                                                   .mac = spec.mac});
+    if (!added) return tl::unexpected<Error>(added.error());
+    mac = added->mac;
+    kinds_[id] = PortKind::kUplink;
+    return handles_of(added->port);
+}
+
+void DeviceAdapter::close(PortId id, std::function<void()> done) {
+    const auto kind = kinds_.extract(id);
+    const auto posted = [this, done = std::move(done)] { asio::post(io_, done); };
+    if (kind.empty()) return posted();
+    switch (kind.mapped()) {
+        case PortKind::kVhost:
+            return vhost_->remove(id, posted);
+        case PortKind::kTap:
+            return tap_->remove(id, posted);
+        case PortKind::kUplink:
+            return uplink_->remove(id, posted);
+    }
+}
+
+void DeviceAdapter::on_event(std::function<void(const DeviceEvent&)> listener) {
+    listener_ = std::move(listener);
+}
+
+void DeviceAdapter::handle(const DriverEvent& event) {
+    log("vhost").debug("port {} event {} {}", event.port.value(), static_cast<int>(event.type),
+                       event.reason);
+    if (listener_) listener_(translate(event));
+}
+
+}  // namespace slash32

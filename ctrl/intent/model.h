@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What owners want: ports, routes and neighbours as they are stored and compared. Plain values.
+#pragma once
+
+#include "dp/abi/port.h"
+#include "dp/base/ids.h"
+#include "dp/base/limits.h"
+#include "dp/base/net.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace slash32 {
+
+enum class SocketMode : uint8_t { kClient, kServer };  // slash32's own role on the vhost socket
+enum class Announce : uint8_t { kAuto, kHold, kWithdrawn };
+
+// A fixed address of a VM. The length is its subnet's: the route is a host route all the same, but
+// router advertisements name the prefix.
+struct FixedAddress {
+    IpAddress address;
+    uint8_t length = 0;
+    auto operator<=>(const FixedAddress&) const = default;
+};
+
+struct AllowedPair {
+    IpPrefix prefix;
+    std::optional<Mac> mac;  // absent: the port's own
+    auto operator<=>(const AllowedPair&) const = default;
+};
+
+struct PortIntent {
+    std::string name;
+    std::string owner;
+    PortKind kind = PortKind::kVhost;
+    std::string socket;  // vhost
+    SocketMode socket_mode = SocketMode::kClient;
+    std::string tap;  // interface name, kind tap
+    Mac mac;
+    std::vector<FixedAddress> addresses;
+    std::vector<AllowedPair> allowed_pairs;
+    std::vector<IpAddress> gateways;
+    VrfId vrf;
+    uint16_t mtu = kDefaultMtu;
+    uint8_t queues = 1;
+    std::vector<std::string> groups;
+    bool port_security = true;
+    Announce announce = Announce::kAuto;
+    std::map<std::string, std::string> labels;
+    bool operator==(const PortIntent&) const = default;
+};
+
+// A route's next hop as an owner names it; ports by id, since names are resolved when checked.
+struct NextHopSpec {
+    enum class Kind : uint8_t { kPort, kBlackhole, kUnreachable };
+    Kind kind = Kind::kBlackhole;
+    PortId port;                   // kPort
+    std::optional<IpAddress> via;  // kPort on an uplink: the neighbour; absent on a VM port
+    std::optional<Mac> mac;        // kPort on a VM port: its MAC if not the port's own
+    auto operator<=>(const NextHopSpec&) const = default;
+};
+
+struct NeighborIntent {
+    PortId port;  // an uplink
+    IpAddress address;
+    Mac mac;
+    std::string owner;
+    bool operator==(const NeighborIntent&) const = default;
+};
+
+}  // namespace slash32

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what an owner wants of a port to what workers read. Pure functions.
+#pragma once
+
+#include "ctrl/intent/model.h"
+#include "ctrl/plane/plane.h"
+#include "dp/abi/port.h"
+
+#include <memory>
+
+namespace slash32 {
+
+// The router's own identity, the same on every port and every hypervisor.
+struct RouterIdentity {
+    Mac mac;
+    Ip4 gateway4;  // source of ICMP errors where a port names no gateway of its own
+    Ip6 gateway6;
+};
+
+// The built-in security group that lets everything pass the filter.
+inline constexpr const char* kGroupAny = "any";
+
+// The address whose interface identifier is the modified EUI-64 of `mac` (RFC 4291 appendix A) in
+// the /64 of `prefix`.
+Ip6 eui64_address(const Ip6& prefix, const Mac& mac);
+
+// REQUIRES: the intent has been validated; its counts are within dp/base/limits.h.
+std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
+                                         const RouterIdentity& router, TxPort* tx);
+std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,
+                                           const RouterIdentity& router, const Mac& mac,
+                                           TxPort* tx);
+
+}  // namespace slash32

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Plane over real workers: compiles ports, keeps their devices, assigns their queues, and
+// publishes everything through the command rings.
+//
+// Thread safety: the control thread alone. Invariants: a port's configuration reaches a worker
+// before its queues do; an object that workers may refer to is freed only after they have
+// acknowledged that it is gone.
+#pragma once
+
+#include "ctrl/fib/fib.h"
+#include "ctrl/plane/compile.h"
+#include "ctrl/plane/devices.h"
+#include "ctrl/plane/next_hops.h"
+#include "ctrl/plane/plane.h"
+#include "ctrl/publish/publisher.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace slash32 {
+
+class ForwardingPlane final : public Plane {
+  public:
+    // Everything given outlives the plane.
+    ForwardingPlane(Publisher& publisher, Fib& fib, Devices& devices, RouterIdentity router);
+    ~ForwardingPlane() override;
+
+    Result<PortId> add_port(const PortIntent&) override;
+    Result<void> change_port(PortId, const PortIntent&) override;
+    void remove_port(PortId) override;
+    PortActual actual(PortId) const override;
+    Result<NextHopId> acquire_next_hop(const NextHopSpec&) override;
+    void release_next_hop(NextHopId) override;
+    void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) override;
+    Result<void> set_route(VrfId, const IpPrefix&, NextHopId) override;
+    void remove_route(VrfId, const IpPrefix&) override;
+    void when_programmed(std::function<void()>) override;
+    void on_event(std::function<void(const PlaneEvent&)>) override;
+
+    Result<PortId> add_uplink(const UplinkSpec&);
+
+    // A VM announced `address` (gratuitous ARP or unsolicited NA, checked by the worker against
+    // the port's sources). If it is an allowed pair, its route moves to that port.
+    void address_announced(PortId port, const IpAddress& address);
+
+    // Told when a port is on its way out, before its id can be used again.
+    void on_removed(std::function<void(PortId)> hook) { removed_hook_ = std::move(hook); }
+
+    // For `explain` and listings.
+    const PortConfig* config(PortId) const;
+    // Of every port id ever used; nullptr where there is no port now.
+    void for_each_config(const std::function<void(PortId, const PortConfig*)>& visit) const;
+    const NextHops& next_hops() const { return next_hops_; }
+    // Queues by worker, for `show workers`.
+    std::vector<std::pair<PortId, uint16_t>> queues_of_worker(size_t worker) const;
+
+  private:
+    struct AssignedQueue {
+        RxQueue* queue;
+        size_t worker;
+    };
+    struct HostRoute {
+        VrfId vrf;
+        IpAddress address;
+        NextHopId next_hop;
+    };
+    struct Port {
+        std::variant<PortIntent, UplinkSpec> spec;
+        Mac mac;
+        TxPort* tx = nullptr;
+        const PortConfig* config = nullptr;  // the published one
+        PortActual actual;
+        std::vector<AssignedQueue> queues;
+        std::vector<HostRoute> host_routes;  // of fixed addresses
+        uint64_t generation = 0;             // of the configuration, to tell late acknowledgements
+        bool was_wired = false;
+        bool reopening = false;
+        const PortIntent& intent() const { return std::get<PortIntent>(spec); }
+    };
+
+    Port& port(PortId id) { return *ports_.at(id); }
+    Result<PortId> allocate_id();
+    void publish_config(PortId id);
+    void unpublish_config(PortId id);
+    void mark_unprogrammed(PortId id);
+    Result<void> add_addresses(PortId id, const PortIntent& intent);
+    void keep_addresses(Port& port, const PortIntent* intent);
+    Result<void> add_host_route(Port& port, PortId id, VrfId vrf, const IpAddress& address);
+    void remove_host_route(const HostRoute& route);
+    void release_held(PortId id, const PortIntent* intent);
+    void reopen(PortId id);
+    void close_device(PortId id, std::function<void()> done);
+    void use_device(PortId id, const DeviceHandles& handles);
+    void drop_queues(Port& port);
+    void handle(const DeviceEvent& event);
+    void set_state(PortId id, PortState state, std::string reason, std::string last_error);
+    void check_wired(PortId id);
+    void emit(PlaneEvent event);
+
+    Publisher& publisher_;
+    Fib& fib_;
+    Devices& devices_;
+    RouterIdentity router_;
+    NextHops next_hops_;
+    std::map<PortId, std::unique_ptr<Port>> ports_;
+    std::vector<PortId> free_ids_;
+    uint16_t next_id_ = 1;
+    size_t closing_ = 0;  // devices on their way out
+    std::vector<std::function<void()>> after_closing_;
+    std::vector<uint32_t> queue_counts_;  // by worker
+    // Allowed pairs that a port has announced: who holds them now.
+    struct Holder {
+        PortId port;
+        NextHopId next_hop;
+    };
+    std::map<std::pair<VrfId, IpAddress>, Holder> held_;
+    std::function<void(const PlaneEvent&)> listener_;
+    std::function<void(PortId)> removed_hook_ = [](PortId) {};
+};
+
+}  // namespace slash32

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Next hops: from what a route names to the adjacency that workers hold under its id.
+//
+// Equal specs share one id, counted by reference. An id is used again only after every worker has
+// let go of it. Neighbours are kept here too: an adjacency over an uplink follows its neighbour.
+// Thread safety: the control thread alone.
+#pragma once
+
+#include "ctrl/intent/model.h"
+#include "ctrl/publish/publisher.h"
+#include "dp/abi/adjacency.h"
+#include "dp/base/result.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace slash32 {
+
+// What an adjacency takes from its port.
+struct PortLink {
+    Mac mac;         // of the VM behind it
+    Mac router_mac;  // the source of what leaves
+    uint16_t mtu = 0;
+};
+
+class NextHops {
+  public:
+    explicit NextHops(Publisher& publisher);
+
+    // REQUIRES: the spec's port has a link. Errors: kLimit.
+    Result<NextHopId> acquire(const NextHopSpec& spec);
+    void release(NextHopId id);
+
+    // Sets or changes what the adjacencies over a port take from it.
+    void set_link(PortId port, const PortLink& link);
+    // REQUIRES: no next hop names the port.
+    void remove_link(PortId port);
+    void set_neighbor(PortId port, const IpAddress& address, std::optional<Mac> mac);
+
+    size_t size() const { return by_spec_.size(); }
+    // REQUIRES: the id is in use.
+    const NextHopSpec& spec(NextHopId id) const { return entries_[id.value()].spec; }
+    const Adjacency& adjacency(NextHopId id) const { return entries_[id.value()].adjacency; }
+
+    // Of every id ever used, free ones too (their adjacency is kNone).
+    template <typename F>
+    void for_each(F&& visit) const {
+        for (uint32_t id = 1; id < entries_.size(); ++id)
+            visit(NextHopId{id}, entries_[id].adjacency);
+    }
+
+  private:
+    struct Entry {
+        NextHopSpec spec;
+        Adjacency adjacency;
+        uint32_t references = 0;
+    };
+
+    Adjacency compile(const NextHopSpec& spec) const;
+    void publish(NextHopId id);
+    void republish_port(PortId port);
+
+    Publisher& publisher_;
+    std::vector<Entry> entries_;   // by id; 0 is never used
+    std::vector<NextHopId> free_;  // ids that nobody refers to any more
+    std::map<NextHopSpec, NextHopId> by_spec_;
+    std::map<PortId, PortLink> links_;
+    std::map<std::pair<PortId, IpAddress>, Mac> neighbors_;
+};
+
+}  // namespace slash32

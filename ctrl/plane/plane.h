@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam between intent (what owners want) and the forwarding plane (what workers do).
+//
+// Everything runs on the control thread. Calls take effect in the order they are made: the objects
+// that a call names must exist, and what it replaces is reclaimed when every worker has let go.
+// The intent layer has validated names, owners and conflicts; the plane knows resources only.
+// A call that fails has changed nothing.
+#pragma once
+
+#include "ctrl/intent/model.h"
+#include "dp/base/result.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace slash32 {
+
+enum class PortState : uint8_t { kWaiting, kConnected, kRunning, kFailed };
+
+// The actual state of a port, apart from what is wanted.
+struct PortActual {
+    PortState state = PortState::kWaiting;
+    std::string reason;                 // waiting: for what; failed: why
+    std::string last_error;             // waiting: what the last attempt met
+    bool programmed = false;            // every worker has acknowledged the present configuration
+    uint16_t mtu = 0;                   // negotiated, 0 before
+    uint16_t queues = 0;                // queue pairs of the frontend, 0 before
+    std::vector<std::string> features;  // negotiated
+    int64_t since_ms = 0;               // Unix time of the last change of state
+    bool wired() const {
+        return programmed && (state == PortState::kConnected || state == PortState::kRunning);
+    }
+};
+
+// Something that happened below, for the event log.
+struct PlaneEvent {
+    enum class Type : uint8_t {
+        kConnected,
+        kRingsReady,
+        kDisconnected,
+        kFailed,
+        kWired,            // of `port`
+        kAddressMoved,     // `port` announced `address`, an allowed pair, and now holds it
+        kAddressConflict,  // `mac` claimed `address`, which is that of `port`
+    };
+    Type type;
+    PortId port;
+    std::optional<IpAddress> address;
+    std::string reason;  // kAddressMoved: "garp", "na" or "rarp"
+    Mac mac{};           // kAddressConflict
+};
+
+struct UplinkSpec {
+    std::string name;
+    std::string devargs;
+    std::optional<Mac> mac;
+    uint16_t mtu = kDefaultMtu;
+    uint8_t queues = 1;
+    VrfId vrf;
+    std::vector<IpAddress> addresses;
+};
+
+class Plane {
+  public:
+    Plane() = default;
+    Plane(const Plane&) = delete;
+    Plane& operator=(const Plane&) = delete;
+    virtual ~Plane() = default;
+
+    // Creates the port and its device, and installs host routes for its fixed addresses. The
+    // frontend need not exist. Errors: kLimit, kUnavailable (a device that cannot be made).
+    virtual Result<PortId> add_port(const PortIntent&) = 0;
+    // To the new intent; the device is made anew only when it must be (socket, kind, queues, ...).
+    virtual Result<void> change_port(PortId, const PortIntent&) = 0;
+    virtual void remove_port(PortId) = 0;
+    // REQUIRES: the port exists.
+    virtual PortActual actual(PortId) const = 0;
+
+    // An adjacency for the spec, shared and reference-counted. Errors: kLimit.
+    virtual Result<NextHopId> acquire_next_hop(const NextHopSpec&) = 0;
+    virtual void release_next_hop(NextHopId) = 0;
+    // Sets (or takes away) the MAC address of a neighbour on an uplink; routes over it follow.
+    virtual void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) = 0;
+
+    // Inserts or replaces; visible to workers at once. Errors: kLimit.
+    virtual Result<void> set_route(VrfId, const IpPrefix&, NextHopId) = 0;
+    virtual void remove_route(VrfId, const IpPrefix&) = 0;
+
+    // Calls back when every worker has acknowledged all that was done before this call.
+    virtual void when_programmed(std::function<void()>) = 0;
+
+    // At most one listener; called from the event loop, never from within a call above.
+    virtual void on_event(std::function<void(const PlaneEvent&)>) = 0;
+};
+
+}  // namespace slash32

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A port as workers see it: an immutable snapshot, built by control, replaced whole by a command,
+// and freed after every worker has acknowledged its replacement.
+#pragma once
+
+#include "dp/abi/device.h"
+#include "dp/base/limits.h"
+#include "dp/base/net.h"
+
+#include <array>
+#include <cstdint>
+
+namespace slash32 {
+
+enum class PortKind : uint8_t { kVhost, kTap, kUplink };
+
+enum PortFlag : uint16_t {
+    kPortSecurity = 1u << 0,  // sources are checked against `sources`
+    kFilterOpen = 1u << 1,    // the group `any`, or no port security: nothing is filtered
+    kSendRa = 1u << 2,        // has an IPv6 gateway: router solicitations are answered
+    kRaManaged = 1u << 3,     // RFC 4861 section 4.2, M flag
+};
+
+// One (MAC, prefix) that the port may send from.
+struct SourcePair {
+    IpPrefix prefix;
+    Mac mac;
+    bool fixed = false;  // the VM's own address, as against an allowed pair
+};
+
+// An on-link prefix for router advertisements.
+struct RaPrefix {
+    Ip6 prefix;
+    uint8_t length = 64;
+    bool autonomous = false;  // the VM's address is its EUI-64 one in this prefix (SLAAC)
+};
+
+// One published at which the capture of a port's packets starts; see dp/abi/capture.h.
+struct Capture;
+
+struct PortConfig {
+    PortId id;
+    PortKind kind = PortKind::kVhost;
+    uint16_t flags = 0;
+    VrfId vrf;
+    uint16_t mtu = kDefaultMtu;  // of the IP packet, bytes
+    Mac mac;                     // the VM's
+    Mac router_mac;              // ours on this port: the gateway MAC, or an uplink's own
+    TxPort* tx = nullptr;
+
+    Ip4 gateway4;  // source of ICMP errors and answers; always set
+    Ip6 gateway6;  // the same, a link-local or global one; always set
+    uint8_t gateway_count = 0;
+    uint8_t source_count = 0;
+    uint8_t ra_prefix_count = 0;
+    std::array<IpAddress, kMaxGatewaysPerPort> gateways;   // answered as our own
+    std::array<SourcePair, kMaxAddressesPerPort> sources;  // fixed addresses first
+    std::array<RaPrefix, kMaxGatewaysPerPort> ra_prefixes;
+
+    bool has(PortFlag flag) const { return (flags & flag) != 0; }
+};
+
+}  // namespace slash32

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// A burst: up to 32 packets of one receive queue, on their way through the stages.
+//
+// Which packets are where is told by two masks, a bit a packet: `live` are still in the pipeline,
+// `tx` are ready to be sent to meta.out_port. A stage visits the live ones and leaves each live,
+// or moves it to `tx`, or lets it leave (dropped, punted, consumed). At the end of the pipeline
+// live is empty, so every packet leaves exactly once. Owned by one worker's stack.
+#pragma once
+
+#include "dp/base/ids.h"
+#include "dp/base/limits.h"
+
+#include <array>
+#include <bit>
+#include <cstdint>
+
+struct rte_mbuf;
+
+namespace slash32 {
+
+struct PortConfig;
+
+enum class PacketKind : uint8_t { kUnknown, kArp, kIpv4, kIpv6 };
+
+enum PacketFlag : uint16_t {
+    kFragment = 1u << 0,       // part of a fragmented packet
+    kLaterFragment = 1u << 1,  // not the first part: no transport header
+    kLinkMulticast = 1u << 2,  // Ethernet destination is a group, but not broadcast
+    kLinkBroadcast = 1u << 3,
+    kRouterAlert = 1u << 4,           // IPv4 option or IPv6 hop-by-hop option
+    kRoutingHeader = 1u << 5,         // IPv6 routing header of any type
+    kSegmentRoutingHeader = 1u << 6,  // RFC 8754
+    kPartialChecksum = 1u << 7,       // the TCP or UDP checksum is left for us or the receiver
+    kLargeSegment = 1u << 8,          // to be cut into TCP segments of mbuf->tso_segsz
+    kMustFragment = 1u << 9,          // IPv4, larger than the MTU, and may be fragmented
+    kPacketList = 1u << 10,           // the slot holds a PacketList: what the packet was cut into
+};
+
+// What parsing found. Lengths are proven: l2 + l3 + l4 bytes stand in the first segment, and an IP
+// packet is l2 + ip_length bytes long, without padding.
+struct PacketMeta {
+    uint8_t* l3 = nullptr;   // ARP or IP header
+    NextHopId next_hop;      // set by the route stage
+    PortId out_port;         // set by the route stage, or with the tx bit
+    uint16_t ip_length = 0;  // of the IP packet in bytes, from its header
+    uint16_t l3_length = 0;  // IP header with options, or with all extension headers
+    uint16_t flags = 0;      // PacketFlag bits
+    uint8_t l4_length = 0;   // TCP with options, UDP, ICMP, ...; 0 where not known
+    uint8_t protocol = 0;    // the transport's, IPv6 extension headers skipped
+    PacketKind kind = PacketKind::kUnknown;
+    bool has(uint16_t any_of) const { return (flags & any_of) != 0; }
+};
+
+// The masks of kinds are set by the parse stage, so that a stage visits only what concerns it.
+struct Burst {
+    const PortConfig* in = nullptr;  // the source port
+    uint32_t live = 0;
+    uint32_t tx = 0;
+    uint32_t arp = 0;
+    uint32_t ipv4 = 0;
+    uint32_t ipv6 = 0;
+    uint32_t icmp6 = 0;    // ICMPv6 with its header, so no later fragment
+    uint32_t group = 0;    // IP packets to a group, or with a link-local or unspecified address
+    uint32_t offload = 0;  // chained, or has kPartialChecksum, kLargeSegment or kMustFragment
+    std::array<rte_mbuf*, kBurstSize> packets;
+    std::array<PacketMeta, kBurstSize> meta;
+};
+
+// Calls f(index) for each bit that is set now; f may change the mask it was taken from.
+template <typename F>
+inline void for_each_packet(uint32_t mask, F&& f) {
+    for (; mask != 0; mask &= mask - 1)
+        f(static_cast<unsigned>(std::countr_zero(mask)));
+}
+
+}  // namespace slash32

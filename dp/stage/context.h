@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the stages of one worker work with. Private to the worker but for what is named shared.
+//
+// Thread safety: used by its worker alone. Shared memory behind it: `fib` (control writes,
+// lock-free reads), `counters` (this worker writes, control reads), the two rings (this worker
+// produces).
+#pragma once
+
+#include "dp/abi/adjacency.h"
+#include "dp/abi/capture.h"
+#include "dp/abi/counters.h"
+#include "dp/abi/port.h"
+#include "dp/base/ids.h"
+#include "dp/base/limits.h"
+#include "dp/packet/burst.h"
+#include "dp/packet/token_bucket.h"
+#include "dp/table/fib.h"
+
+#include <array>
+#include <cstdint>
+
+struct rte_mempool;
+struct rte_ring;
+
+namespace slash32 {
+
+struct WorkerContext {
+    WorkerId id;
+    uint64_t now = 0;  // TSC at the start of the burst: the clock is read once a burst
+    uint64_t tsc_hz = 0;
+
+    const PortConfig** ports = nullptr;  // by PortId, nullptr: no such port; edited by commands
+    Adjacency* adjacencies = nullptr;    // by NextHopId, [0] is kNone; edited by commands
+    Capture** captures = nullptr;        // by PortId; nullptr: none; edited by commands
+    uint32_t capture_count = 0;          // of all ports: 0 lets every check be skipped
+    FibView fib;
+    WorkerCounterBlock* counters = nullptr;
+
+    rte_mempool* pool = nullptr;          // for segments and answers
+    rte_mempool* capture_pool = nullptr;  // for copies: small, so that captures cannot starve it
+    rte_ring* punt_ring = nullptr;        // mbufs to control, PuntInfo in their private area
+    rte_ring* capture_ring = nullptr;
+    int control_doorbell = -1;  // eventfd of the control thread
+    bool doorbell_due = false;  // something was punted; rung once at the end of a loop
+
+    TokenBucket icmp_tokens;     // ICMP errors, of this worker
+    TokenBucket punt_tokens;     // announcements of addresses, of this worker
+    TokenBucket capture_tokens;  // copies
+
+    // Of any id a route may give; what is none of an adjacency leads nowhere, as id 0 does.
+    const Adjacency& adjacency(NextHopId hop) const {
+        return adjacencies[hop.value() < kMaxAdjacencies ? hop.value() : 0];
+    }
+    PortCounters& port_counters(PortId port) { return counters->ports[port.value()]; }
+};
+
+}  // namespace slash32

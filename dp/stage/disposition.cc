@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dp/stage/disposition.h"
+
+#include "dp/stage/capture.h"
+
+#include <rte_ring.h>
+
+#include <bit>
+
+namespace slash32 {
+namespace {
+
+void leave(Burst& burst, unsigned i) {
+    burst.live &= ~(1u << i);
+    burst.tx &= ~(1u << i);
+}
+
+}  // namespace
+
+void drop(WorkerContext& context, Burst& burst, unsigned i, DropReason reason) {
+    leave(burst, i);
+    context.port_counters(burst.in->id).drops[static_cast<size_t>(reason)].add(1);
+    capture_dropped(context, burst.in->id, burst.packets[i], reason);
+    rte_pktmbuf_free(burst.packets[i]);
+}
+
+void drop_all(WorkerContext& context, Burst& burst, uint32_t mask, DropReason reason) {
+    for_each_packet(mask, [&](unsigned i) { drop(context, burst, i, reason); });
+}
+
+void consume(WorkerContext& context, Burst& burst, unsigned i) {
+    leave(burst, i);
+    context.port_counters(burst.in->id).consumed.add(1);
+    rte_pktmbuf_free(burst.packets[i]);
+}
+
+void reply(WorkerContext& context, Burst& burst, unsigned i) {
+    const uint32_t bit = 1u << i;
+    PortCounters& counters = context.port_counters(burst.in->id);
+    counters.consumed.add(1);
+    counters.injected.add(1);
+    burst.packets[i]->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+    burst.meta[i].flags = 0;
+    burst.meta[i].out_port = burst.in->id;
+    burst.live &= ~bit;
+    burst.tx |= bit;
+    // Still on the list where it is chained: the receiver may not take chains.
+    if (burst.packets[i]->nb_segs == 1) burst.offload &= ~bit;
+}
+
+void punt(WorkerContext& context, Burst& burst, unsigned i, PuntReason reason) {
+    rte_mbuf* packet = burst.packets[i];
+    if (!context.punt_tokens.take(context.now)) {
+        return drop(context, burst, i, DropReason::kPuntRateLimited);
+    }
+    packet->port = burst.in->id.value();
+    auto* info = static_cast<PuntInfo*>(rte_mbuf_to_priv(packet));
+    *info = PuntInfo{.port = burst.in->id,
+                     .reason = reason,
+                     .direction = CaptureDirection::kIn,
+                     .drop_reason = DropReason{},
+                     .reserved = {},
+                     .original_length = packet->pkt_len,
+                     .tsc = context.now};
+    if (rte_ring_sp_enqueue(context.punt_ring, packet) != 0) {
+        return drop(context, burst, i, DropReason::kPuntFull);
+    }
+    leave(burst, i);
+    context.port_counters(burst.in->id).punted.add(1);
+    context.doorbell_due = true;
+}
+
+}  // namespace slash32

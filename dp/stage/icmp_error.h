@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// ICMP errors, built by the worker in the buffer of the packet that they tell of, so that
+// traceroute and path MTU discovery need no other thread. For every stage that refuses packets.
+//
+// RFC 792, RFC 1191, RFC 1812 section 4.3.2, RFC 4443 section 2.4. No error is sent about an ICMP
+// error, a later fragment, or a packet to a group; all others within the worker's rate limit. The
+// error leaves through the packet's own port, with the port's gateway as its source.
+#pragma once
+
+#include "dp/packet/burst.h"
+#include "dp/stage/context.h"
+
+#include <cstdint>
+
+namespace slash32 {
+
+enum class IcmpError : uint8_t {
+    kNoRoute,
+    kHostUnreachable,
+    kPortUnreachable,
+    kTooBig,  // with the MTU
+    kHopLimit,
+};
+
+// Drops the packet for `reason` and sends the error. Where the rate limit or the buffer's headroom
+// forbids the error, the packet is dropped for kIcmpRateLimited or kNoHeadroom instead. `mtu` of
+// the next hop's link, for kTooBig.
+void drop_with_error(WorkerContext&, Burst&, unsigned i, DropReason reason, IcmpError,
+                     uint16_t mtu = 0);
+
+}  // namespace slash32

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stages, in the order of the pipeline (dp/worker/pipeline.cc). Each is one file, works on the
+// live packets of the burst only, and never calls another stage.
+#pragma once
+
+#include "dp/packet/burst.h"
+#include "dp/stage/context.h"
+
+namespace slash32 {
+
+// Shows what was received to a capture of the port, untouched.
+void capture_received(WorkerContext&, Burst&);
+// Counts what was received and fills meta from the headers; bounds, lengths, checksums, addresses
+// that may never be seen.
+void parse(WorkerContext&, Burst&);
+// Refuses what the port may not send: MAC, source address, ARP sender, ND target, RA, DHCP server,
+// SRH.
+void check_port_security(WorkerContext&, Burst&);
+// Proxy ARP: answers in place (RFC 826, RFC 1027, RFC 5227).
+void answer_arp(WorkerContext&, Burst&);
+// Proxy ND, router advertisements (RFC 4861), MLD absorbed.
+void answer_nd(WorkerContext&, Burst&);
+// Echo to the gateway (RFC 792, RFC 4443); other traffic to its addresses is refused.
+void answer_echo(WorkerContext&, Burst&);
+// Broadcast and multicast: the DHCP hook, and nothing further.
+void refuse_group_destinations(WorkerContext&, Burst&);
+// Is the source port allowed to send, before the route is known.
+void filter_egress(WorkerContext&, Burst&);
+// Looks every destination up in the VRF of the source port.
+void route(WorkerContext&, Burst&);
+// Is the destination port allowed to receive.
+void filter_ingress(WorkerContext&, Burst&);
+// Hop limit, MTU, Ethernet header; moves the packets to `tx`.
+void rewrite(WorkerContext&, Burst&);
+// Makes each packet in `tx` fit what its receiver accepts: checksums, segmentation.
+void resolve_offloads(WorkerContext&, Burst&);
+// Sends what is in `tx`, one call a destination port.
+void transmit(WorkerContext&, Burst&);
+
+}  // namespace slash32

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pipeline: what happens to a burst, as an order of stages.
+#pragma once
+
+#include "dp/packet/burst.h"
+#include "dp/stage/context.h"
+#include "dp/stage/stages.h"
+
+namespace slash32 {
+
+struct Stage {
+    const char* name;  // part of the control protocol (`explain`)
+    void (*run)(WorkerContext&, Burst&);
+};
+
+// The stages that decide what becomes of each packet. After the last none is live: those that
+// leave through a port are in `tx`.
+inline constexpr Stage kDecisionStages[] = {
+    {"parse", parse},
+    {"port_security", check_port_security},
+
+    // What the router answers itself.
+    {"arp", answer_arp},
+    {"nd", answer_nd},
+    {"echo", answer_echo},
+    {"group_destinations", refuse_group_destinations},
+
+    // What it forwards.
+    {"filter_egress", filter_egress},
+    {"route", route},
+    {"filter_ingress", filter_ingress},
+    {"rewrite", rewrite},
+};
+
+// Runs one burst to completion: decides, then makes each packet fit its receiver, and sends.
+// REQUIRES: burst.in is set, burst.live has the bits of the packets, burst.tx is 0.
+void run_pipeline(WorkerContext&, Burst&);
+
+}  // namespace slash32

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Uplinks: any DPDK Ethernet device, named by its devargs.
+//
+// A device is probed when it is added, so that virtual and PCI devices come and go alike.
+//
+// Thread safety: the public functions may be called from any thread, one at a time. add() blocks
+// for as long as the device takes to start; closing and link changes are handled by a thread of
+// the driver's own, from which events and callbacks come. Limits: RTE_MAX_ETHPORTS (32) devices.
+#pragma once
+
+#include "dp/base/net.h"
+#include "dp/base/result.h"
+#include "drivers/driver_event.h"
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+struct rte_mempool;
+
+namespace slash32 {
+
+struct UplinkPortSpec {
+    PortId id;
+    // "0000:03:00.0", "net_af_packet0,iface=eth1", ...
+    std::string devargs;
+    uint16_t rx_queues = 1;  // wanted; fewer when the device has fewer
+    uint16_t workers = 1;  // that may send: a queue each, shared under a lock when there are fewer
+    uint16_t mtu = 1500;
+    std::optional<Mac> mac;  // else the device's own
+    uint16_t rx_descriptors = 1024;
+    uint16_t tx_descriptors = 1024;
+};
+
+struct UplinkHandles {
+    PortHandles port;
+    Mac mac;  // in use
+};
+
+class UplinkDriver {
+  public:
+    struct Options {
+        rte_mempool* pool = nullptr;
+        DriverEventHook event;  // kLinkUp and kLinkDown
+    };
+
+    explicit UplinkDriver(Options options);
+    // Closes what is left. REQUIRES: no worker refers to a port any more.
+    ~UplinkDriver();
+    UplinkDriver(const UplinkDriver&) = delete;
+    UplinkDriver& operator=(const UplinkDriver&) = delete;
+
+    // Errors: kInvalid naming the field, kConflict (device in use), kUnavailable.
+    Result<UplinkHandles> add(const UplinkPortSpec& spec);
+    // Stops and detaches the device. REQUIRES: workers have acknowledged that they refer to it no
+    // more.
+    void remove(PortId id, std::function<void()> done);
+
+  private:
+    struct Port;
+
+    void run();
+    void post(std::function<void()> action);
+    void check_link(Port& port);
+
+    Options options_;
+    std::unordered_map<uint16_t, std::shared_ptr<Port>> ports_;  // guarded by mutex_
+
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::deque<std::function<void()>> actions_;
+    bool stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace slash32

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every row of `make bench`, in the order in which they run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Callable
+
+from . import control_rows, forwarding, restart
+from .context import Context
+from .figures import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    name: str  # what --rows matches; its figures are named "name: ..."
+    what: str
+    measure: Callable[[Context], list[Figure]]
+
+
+ALL = [
+    Row("forwarding", "64-byte UDP between two VMs, over testpmd io", forwarding.forwarding),
+    Row("scale", "one busy pair among 1,000 connected ports", forwarding.scale),
+    Row("tso", "64 KB TCP segments between two VMs, over testpmd io", forwarding.tso),
+    Row("routes", "host routes in bulk, and the memory of each", control_rows.routes),
+    Row("port", "ports added and removed under traffic", control_rows.ports),
+    Row("restart", "from SIGKILL and exec to the first packet", restart.restart),
+    Row("frontend", "from a frontend's return to its first packet", restart.frontend),
+    Row("idle", "CPU time of an idle daemon with ten VMs", control_rows.idle),
+    Row("memory", "memory at start", control_rows.memory),
+]

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generator's pair of ports, and what forwards between them: slash32d, or testpmd in io mode,
+which does no work at all and is the ceiling."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from .context import Context, find_testpmd
+from .processes import Child, Children
+from .router import ROUTER_MAC, Router, address_text
+
+DESTINATIONS = 1024
+MACS = ("02:00:00:01:00:01", "02:00:00:01:00:02")
+SOURCES = ("10.254.255.1", "10.253.255.1")
+FIRST_DESTINATIONS = ("10.253.0.0", "10.254.0.0")  # of the first, of the second port's packets
+NAMES = ("a", "b")
+
+
+@dataclasses.dataclass
+class Sample:
+    """One measurement."""
+
+    mpps: float
+    gbps: float
+    cycles: float        # busy cycles a packet, of the forwarder
+    busy_percent: float  # of the forwarder
+    result: dict[str, Any]  # the generator's own words
+
+
+def sockets(directory: Path) -> list[Path]:
+    return [directory / "a.sock", directory / "b.sock"]
+
+
+def add_pair(router: Router, directory: Path) -> None:
+    """The generator's two ports, and a host route for each of its destinations."""
+    for name, socket, mac, address in zip(NAMES, sockets(directory), MACS, SOURCES):
+        router.add_port(name, socket, mac, address)
+    for to, base in (("b", 10 << 24 | 253 << 16), ("a", 10 << 24 | 254 << 16)):
+        router.add_routes([f"{address_text(base + n)}/32" for n in range(DESTINATIONS)], to)
+
+
+def start_generator(context: Context, children: Children, directory: Path,
+                    options: list[object]) -> Child:
+    if "--flows" not in options:
+        options = [*options, "--flows", DESTINATIONS, "--dst-count", DESTINATIONS]
+    argv: list[object] = [context.program("s32-pktgen"), "--core", context.other_core,
+                          "--warmup", 1, "--seconds", context.window, "--connect", 15,
+                          "--dst-mac", ROUTER_MAC, "--src-mac", ",".join(MACS),
+                          "--src-ip", ",".join(SOURCES), "--dst-ip", ",".join(FIRST_DESTINATIONS), *options]
+    for path in sockets(directory):
+        argv += ["--device", f"listen:{path}"]
+    if context.huge:
+        argv.append("--huge")
+    return children.start(argv)
+
+
+def measure(context: Context, children: Children, directory: Path, options: list[object],
+            counters: Callable[[], tuple[int, int]]) -> Sample:
+    """Runs the generator once. `counters` gives (busy cycles, packets) of the forwarder so far."""
+    generator = start_generator(context, children, directory, options)
+    try:
+        generator.event("measuring", 30)
+        start = time.monotonic()
+        busy, packets = counters()
+        time.sleep(context.window * 0.8)
+        busy_after, packets_after = counters()
+        seconds = time.monotonic() - start
+        result = generator.event("result", context.window + 15)
+        generator.process.wait(10)
+    finally:
+        generator.stop()
+    cycles = busy_after - busy
+    handled = packets_after - packets
+    return Sample(mpps=result["total"]["received_pps"] / 1e6,
+                  gbps=result["total"]["received_gbps"],
+                  cycles=cycles / handled if handled else 0.0,
+                  busy_percent=100 * cycles / (seconds * result["generator"]["hz"]),
+                  result=result)
+
+
+def worker_counters(router: Router) -> tuple[int, int]:
+    worker = router.worker()
+    return worker["busy_cycles"], worker["rx_packets"]
+
+
+def sample_router(context: Context, options: list[object]) -> Sample:
+    """A fresh slash32d, busy polling, with the pair and nothing else."""
+    directory = context.fresh("pair")
+    with context.children() as children:
+        router = Router(context, children, directory, poll="busy").start()
+        add_pair(router, directory)
+        sample = measure(context, children, directory, options, lambda: worker_counters(router))
+        router.stop()
+    return sample
+
+
+class Testpmd:
+    """testpmd with two vhost ports, io mode, one forwarding core; as a client like slash32d."""
+
+    PROMPT = b"testpmd> "
+
+    def __init__(self, context: Context, children: Children, directory: Path, tso: bool) -> None:
+        # Line by line, or what it prints comes after the prompt that ends it.
+        argv: list[object] = ["stdbuf", "-oL", find_testpmd(),
+                              "--lcores", f"0@{context.other_core},1@{context.worker_core}",
+                              "--no-pci", "--no-telemetry", "--single-file-segments",
+                              "--file-prefix", "s32-bench-testpmd", "--log-level", "error"]
+        argv += ["--in-memory", "--socket-mem=512"] if context.huge \
+            else ["--no-huge", "--no-shconf", "-m", "512"]
+        for number, path in enumerate(sockets(directory)):
+            # With offloads, the flags are left as they came, so that io mode passes them on.
+            argv.append(f"--vdev=net_vhost{number},iface={path},client=1,"
+                        f"tso={int(tso)},legacy-ol-flags=1")
+        argv += ["--", "-i", "--forward-mode=io", "--total-num-mbufs=65536", "--record-core-cycles"]
+        self._child = children.start(argv)
+        self._child.read_until(self.PROMPT, 60)
+        self.command("start")
+
+    def command(self, text: str) -> str:
+        self._child.write(text + "\n")
+        return self._child.read_until(self.PROMPT, 20).decode(errors="replace")
+
+    def counters(self) -> tuple[int, int]:
+        """(busy cycles, packets received) since the start."""
+        text = self.command("show fwd stats all")
+        found = re.search(r"total cycles=(\d+) / total \w+ packets=(\d+)", text)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def sample_testpmd(context: Context, options: list[object], tso: bool = False) -> Sample:
+    directory = context.fresh("pair")
+    with context.children() as children:
+        testpmd = Testpmd(context, children, directory, tso)
+        return measure(context, children, directory, options, testpmd.counters)

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "perf/pktgen/options.h"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <sched.h>
+
+namespace slash32::pktgen {
+
+namespace {
+
+struct Raw {
+    std::vector<std::string> devices;
+    std::vector<std::string> source_macs;
+    std::vector<std::string> source_ips;
+    std::vector<std::string> destination_macs;
+    std::vector<std::string> destination_ips;
+    std::string check = "burst";
+    std::string gateway;
+};
+
+tl::unexpected<Error> invalid(const std::string& option, const std::string& message) {
+    return fail(ErrorCode::kInvalid, option, message);
+}
+
+Result<Ip4> parse_ip4(const std::string& option, const std::string& text) {
+    const auto address = parse_ip(text);
+    if (!address || !address->is_ipv4())
+        return invalid(option, fmt::format("\"{}\" is not an IPv4 address", text));
+    return address->ipv4();
+}
+
+Result<Mac> parse_unicast(const std::string& option, const std::string& text) {
+    const auto mac = parse_mac(text);
+    if (!mac || mac->is_multicast())
+        return invalid(option, fmt::format("\"{}\" is not a unicast MAC address", text));
+    return *mac;
+}
+
+// The i-th of a list that has one entry a device, or one for all.
+const std::string& entry(const std::vector<std::string>& list, size_t i) {
+    return list.size() == 1 ? list[0] : list[i];
+}
+
+Result<void> check_length(const char* option, const std::vector<std::string>& list, size_t devices,
+                          bool may_be_shared) {
+    if (list.size() == devices || (may_be_shared && list.size() == 1)) return {};
+    return invalid(option, fmt::format("{} values for {} devices", list.size(), devices));
+}
+
+Result<void> fill(const Raw& raw, Options& options) {
+    if (raw.devices.empty()) return invalid("--device", "at least one device is needed");
+    const size_t count = raw.devices.size();
+    const struct {
+        const char* option;
+        const std::vector<std::string>& list;
+        bool shared;
+    } lists[] = {{"--src-mac", raw.source_macs, false},
+                 {"--src-ip", raw.source_ips, false},
+                 {"--dst-mac", raw.destination_macs, true},
+                 {"--dst-ip", raw.destination_ips, false}};
+    for (const auto& list : lists) {
+        if (auto checked = check_length(list.option, list.list, count, list.shared); !checked)
+            return checked;
+    }
+    for (size_t i = 0; i < count; i++) {
+        auto device = parse_device(raw.devices[i], i, options.ring_entries);
+        if (!device) return tl::unexpected<Error>(device.error());
+        const auto source_mac = parse_unicast("--src-mac", entry(raw.source_macs, i));
+        const auto destination_mac = parse_unicast("--dst-mac", entry(raw.destination_macs, i));
+        const auto source_ip = parse_ip4("--src-ip", entry(raw.source_ips, i));
+        const auto destination_ip = parse_ip4("--dst-ip", entry(raw.destination_ips, i));
+        if (!source_mac) return tl::unexpected<Error>(source_mac.error());
+        if (!destination_mac) return tl::unexpected<Error>(destination_mac.error());
+        if (!source_ip) return tl::unexpected<Error>(source_ip.error());
+        if (!destination_ip) return tl::unexpected<Error>(destination_ip.error());
+        device->source_mac = *source_mac;
+        device->destination_mac = *destination_mac;
+        device->source_ip = *source_ip;
+        device->destination_ip = *destination_ip;
+        options.devices.push_back(std::move(*device));
+    }
+    if (!raw.gateway.empty()) {
+        const auto gateway = parse_ip4("--gateway", raw.gateway);
+        if (!gateway) return tl::unexpected<Error>(gateway.error());
+        options.gateway = *gateway;
+    }
+    options.check = raw.check == "all" ? Check::kAll : Check::kBurst;
+    return check_options(options);
+}
+
+void describe(CLI::App& app, Raw& raw, Options& options) {
+    const auto list = [&](const char* name, std::vector<std::string>& target, const char* help) {
+        return app.add_option(name, target, help)->delimiter(',');
+    };
+    app.add_option("--device", raw.devices,
+                   "listen:SOCKET, connect:SOCKET (vhost-user) or an ethdev's devargs; the first "
+                   "and second send to each other, the third and fourth, ...")
+        ->required();
+    list("--src-mac", raw.source_macs, "own MAC of each device")->required();
+    list("--src-ip", raw.source_ips, "own IPv4 address of each device")->required();
+    list("--dst-mac", raw.destination_macs, "the gateway's MAC: one, or one a device")->required();
+    list("--dst-ip", raw.destination_ips, "first IPv4 destination of each device")->required();
+    app.add_option("--gateway", raw.gateway, "IPv4 gateway: asks for its MAC by ARP first");
+    app.add_option("--core", options.core, "CPU core of everything that this program does");
+    app.add_flag("--huge", options.hugepages, "use hugepages");
+    app.add_option("--memory", options.memory_mb, "MiB")->check(CLI::Range(64, 65536));
+    app.add_option("--eal", options.eal_args, "a further argument for DPDK's EAL");
+
+    app.add_option("--flows", options.flows, "different (addresses, ports) a device");
+    app.add_option("--dst-count", options.destinations, "consecutive destinations a device");
+    app.add_option("--bytes", options.frame_bytes, "of a frame, without FCS; 64 by default");
+    app.add_flag("--tso", options.tso, "TCP segments of --bytes (65,214 by default) to be cut");
+    app.add_option("--mss", options.mss, "payload of the packets they would be cut into")
+        ->check(CLI::Range(88, 9000));
+    app.add_flag("--one-way", options.one_way, "devices with an odd number only receive");
+    app.add_option("--rate", options.rate, "packets a second and device; 0: as fast as they go")
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--window", options.window,
+                   "packets of a device under way at a time, as TCP would have it; 0: any number");
+    app.add_option("--ring", options.ring_entries, "entries of a virtio ring")
+        ->check(CLI::IsMember({64, 128, 256, 512, 1024}));
+    app.add_option("--rx-buffer", options.receive_buffer, "bytes")->check(CLI::Range(256, 32768));
+    app.add_option("--check", raw.check, "look at the last packet of each \"burst\", or \"all\"")
+        ->check(CLI::IsMember({"burst", "all"}));
+
+    app.add_option("--connect", options.connect_seconds, "seconds for the links to come up")
+        ->check(CLI::Range(0.0, 3600.0));
+    app.add_option("--warmup", options.warmup_seconds, "seconds before the measurement")
+        ->check(CLI::Range(0.0, 3600.0));
+    app.add_option("--seconds", options.measure_seconds, "seconds of the measurement")
+        ->check(CLI::Range(0.01, 86400.0));
+    app.add_flag("--verbose", options.verbose, "DPDK's log to standard error");
+}
+
+}  // namespace
+
+Result<DeviceOptions> parse_device(const std::string& text, size_t index, uint16_t ring_entries) {
+    const size_t colon = text.find(':');
+    const std::string kind = colon == std::string::npos ? "" : text.substr(0, colon);
+    DeviceOptions device;
+    if (kind != "listen" && kind != "connect") {
+        device.vdev = text;
+        device.name = text.substr(0, text.find(','));
+        if (device.name.empty()) return invalid("--device", "is empty");
+        return device;
+    }
+    const std::string path = text.substr(colon + 1);
+    if (path.empty() || path.size() > 107 || path.find(',') != std::string::npos) {
+        return invalid(
+            "--device",
+            fmt::format("\"{}\" is not the path of a socket: 1 to 107 bytes, no comma", path));
+    }
+    device.name = fmt::format("virtio_user{}", index);
+    // Without in-order rings: Linux guests do not have them, and not every backend offers them.
+    device.vdev = fmt::format("{},path={},queue_size={},in_order=0{}", device.name, path,
+                              ring_entries, kind == "listen" ? ",server=1" : "");
+    if (kind == "listen") device.socket = path;
+    return device;
+}
+
+Result<void> check_options(const Options& options) {
+    if (options.devices.size() > kMaxDevices)
+        return invalid("--device", fmt::format("at most {} devices", kMaxDevices));
+    if (options.devices.size() != 1 && options.devices.size() % 2 != 0)
+        return invalid("--device", "devices come in pairs");
+    if (options.core >= CPU_SETSIZE) return invalid("--core", "there is no such core");
+    if (options.flows == 0 || options.flows > kMaxFlows)
+        return invalid("--flows", fmt::format("must be from 1 to {}", kMaxFlows));
+    if (options.destinations == 0 || options.destinations > options.flows)
+        return invalid("--dst-count", "must be from 1 to the number of flows");
+    const size_t max = options.tso ? kMaxSegmentBytes : kMaxFrameBytes;
+    if (options.frame_bytes < kMinFrameBytes || options.frame_bytes > max)
+        return invalid("--bytes", fmt::format("must be from {} to {}", kMinFrameBytes, max));
+    if (options.tso && options.frame_bytes < kMinFrameBytes + 12)
+        return invalid("--bytes", "is too short for a TCP segment");
+    return {};
+}
+
+std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
+    CLI::App app(
+        "s32-pktgen: sends UDP or large TCP segments through a router and counts what comes back.\n"
+        "JSON lines on standard output; exit status 1: unreachable, 2: bad option, 3: no device.",
+        "s32-pktgen");
+    Raw raw;
+    describe(app, raw, options);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : 2;
+    }
+    if (options.tso && app.count("--bytes") == 0) options.frame_bytes = 14 + 20 + 20 + 45 * 1448;
+    if (auto filled = fill(raw, options); !filled) {
+        fmt::print(stderr, "s32-pktgen: {}: {}\n", filled.error().path, filled.error().message);
+        return 2;
+    }
+    return std::nullopt;
+}
+
+}  // namespace slash32::pktgen

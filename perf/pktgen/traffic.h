@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The frames that are sent and how they are known again.
+//
+// Each carries a stamp behind its L4 header: a magic number, the run (so that what an earlier run
+// left in a ring is not counted), the sending device, and a sequence number of that device. UDP
+// checksums are 0 ("none", RFC 768), which every router must pass; those of TCP segments are left
+// to the offload.
+//
+// Thread safety: none; each device has its own. Headers are written whole for each packet: nothing
+// depends on what a buffer held before.
+#pragma once
+
+#include "perf/pktgen/options.h"
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+struct rte_mbuf;
+
+namespace slash32::pktgen {
+
+inline constexpr size_t kStampBytes = 20;
+
+struct Stamp {
+    uint32_t run = 0;
+    uint32_t device = 0;
+    uint64_t sequence = 0;
+};
+
+// Fills frames of one device.
+class FrameMaker {
+  public:
+    FrameMaker(const Options& options, const DeviceOptions& device, uint32_t index, uint32_t run);
+
+    // The gateway's MAC, when it became known by ARP.
+    void set_destination_mac(const Mac& mac);
+
+    // Writes Ethernet up to the stamp, and advances to the next flow. The buffer has room for
+    // header_bytes() and is the first of its chain.
+    void fill(uint8_t* data, uint64_t sequence);
+    // Lengths and offload requests of the first buffer of a chain.
+    void describe(rte_mbuf* first) const;
+
+    // Bytes that fill() writes.
+    size_t header_bytes() const { return header_bytes_; }
+
+  private:
+    std::array<uint8_t, 80> template_{};
+    size_t header_bytes_ = 0;
+    size_t stamp_at_ = 0;
+    uint32_t ip_sum_ = 0;   // of the IP header without destination and checksum, not folded
+    uint32_t tcp_sum_ = 0;  // of the pseudo-header without destination
+    uint32_t first_destination_ = 0;  // host order
+    bool tso_ = false;
+    uint16_t mss_ = 0;
+    uint64_t destinations_ = 1;
+    uint64_t groups_ = 1;  // flows per destination
+    // The next flow.
+    uint64_t destination_ = 0;
+    uint64_t group_ = 0;
+};
+
+// What came in of one peer's frames. The peer's sequence numbers begin with 0.
+class FrameCounter {
+  public:
+    FrameCounter(const Options& options, uint32_t peer, uint32_t run);
+
+    void count(rte_mbuf* const* packets, uint16_t n);
+
+    struct Counts {
+        uint64_t packets = 0;    // of the peer
+        uint64_t bytes = 0;      // of them, without FCS
+        uint64_t other = 0;      // anything else
+        uint64_t cut = 0;        // segments that came in pieces
+        uint64_t reordered = 0;  // Check::kAll and TSO only
+        uint64_t duplicated = 0;
+        uint64_t expected = 0;  // one more than the highest sequence number seen
+    };
+    const Counts& counts() const { return counts_; }
+
+  private:
+    void count_one(rte_mbuf* packet);
+    void count_stamped(uint64_t sequence);
+
+    const bool tso_;
+    const bool check_all_;
+    const uint32_t frame_bytes_;
+    const uint32_t peer_;
+    const uint32_t run_;
+    Counts counts_;
+    std::vector<uint64_t> seen_;  // sequence + 1 of the last packet with these low bits
+};
+
+// The stamp of a frame, if it is one of ours.
+bool read_stamp(const rte_mbuf* packet, Stamp& stamp);
+
+// ARP (RFC 826). Returns the frame's length; `data` has room for 64 bytes.
+size_t write_arp_request(uint8_t* data, const Mac& mac, Ip4 own, Ip4 wanted);
+// Whether the frame says who has `wanted`.
+bool read_arp_reply(const rte_mbuf* packet, Ip4 wanted, Mac& mac);
+
+}  // namespace slash32::pktgen

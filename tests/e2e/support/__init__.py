@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests share: the daemon, its control socket, network namespaces."""
+
+from .daemon import Daemon, StartFailure
+from .lab import DEVICE, GATEWAY4, GATEWAY6, GATEWAY_MAC, Lab
+from .netns import Namespace, sweep
+from .rpc import Closed, RpcClient, RpcError
+from .wait import until
+from .wire import Stream, Wire
+
+__all__ = ["Closed", "DEVICE", "Daemon", "GATEWAY4", "GATEWAY6", "GATEWAY_MAC", "Lab", "Namespace",
+           "RpcClient", "RpcError", "StartFailure", "Stream", "Wire", "sweep", "until"]

@@ -26,7 +26,7 @@ def find_testpmd() -> str:
     for name in ("dpdk-testpmd", "testpmd"):
         if path := shutil.which(name):
             return path
-    raise BenchError("dpdk-testpmd is not installed (package dpdk)")
+    raise BenchError("dpdk-testpmd is not installed (package dpdk-dev)")
 
 
 @dataclasses.dataclass

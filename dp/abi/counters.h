@@ -57,6 +57,7 @@ struct alignas(kCacheLine) WorkerCounters {
 
 struct WorkerCounterBlock {
     WorkerCounters worker;
+    std::array<Counter, kMaxRules> rules;       // by RuleId: packets that it decided
     std::array<PortCounters, kMaxPorts> ports;  // by PortId
 };
 

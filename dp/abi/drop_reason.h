@@ -44,7 +44,16 @@ namespace slash32 {
     X(kSegmentRouting, "segment_routing", "segment routing header from a VM")                      \
     /* Filter */                                                                                  \
     X(kNoGroup, "no_group", "port without security groups passes nothing but ARP, ND and DHCP")    \
+    X(kDeniedEgress, "denied_egress", "no rule of the source port allows it")                      \
     X(kDeniedIngress, "denied_ingress", "no rule of the destination port allows it")               \
+    X(kInvalidState, "invalid_state", "fits no state of its connection")                           \
+    X(kUnrelatedError, "unrelated_error", "ICMP error about a packet of no live connection")       \
+    X(kFlowClash, "flow_clash", "its answers would be those of another connection")                \
+    X(kFlowLimit, "flow_limit", "the port's share of the flow table is used up")                   \
+    X(kFlowTableFull, "flow_table_full", "the flow table is full")                                 \
+    X(kFragmentOverlap, "fragment_overlap", "part of a packet whose parts overlap")                \
+    X(kFragmentTimeout, "fragment_timeout", "the first part of the packet did not come in time")   \
+    X(kFragmentLimit, "fragment_limit", "too many parts wait for their packet's first")            \
     /* ARP, ND, broadcast and multicast */                                                        \
     X(kBadArp, "bad_arp", "ARP packet is malformed or of another protocol")                        \
     X(kArpOwnAddress, "arp_own_address", "ARP request for the VM's own address: never answered")   \

@@ -19,6 +19,7 @@ enum PortFlag : uint16_t {
     kFilterOpen = 1u << 1,    // the group `any`, or no port security: nothing is filtered
     kSendRa = 1u << 2,        // has an IPv6 gateway: router solicitations are answered
     kRaManaged = 1u << 3,     // RFC 4861 section 4.2, M flag
+    kLogDenied = 1u << 4,     // control is told of packets that the filter refuses, within a rate
 };
 
 // One (MAC, prefix) that the port may send from.
@@ -35,6 +36,8 @@ struct RaPrefix {
     bool autonomous = false;  // the VM's address is its EUI-64 one in this prefix (SLAAC)
 };
 
+struct Policy;  // dp/abi/policy.h
+
 // One published at which the capture of a port's packets starts; see dp/abi/capture.h.
 struct Capture;
 
@@ -47,6 +50,8 @@ struct PortConfig {
     Mac mac;                     // the VM's
     Mac router_mac;              // ours on this port: the gateway MAC, or an uplink's own
     TxPort* tx = nullptr;
+    const Policy* policy =
+        nullptr;  // of the port's groups; nullptr: by kFilterOpen, all or nothing
 
     Ip4 gateway4;  // source of ICMP errors and answers; always set
     Ip6 gateway6;  // the same, a link-local or global one; always set

@@ -15,6 +15,7 @@ namespace slash32 {
 
 enum class PuntReason : uint8_t {
     kAddressAnnounced,  // gratuitous ARP, unsolicited NA or RARP from a port that may send it
+    kDenied,            // the first bytes of a packet that the filter of `port` refused, a copy
     kCount,
 };
 
@@ -24,7 +25,7 @@ struct PuntInfo {
     PortId port;                 // source port; for a captured outgoing packet the destination port
     PuntReason reason;           // of a punt
     CaptureDirection direction;  // of a captured copy
-    DropReason drop_reason;      // where direction is kDropped
+    DropReason drop_reason;      // where direction is kDropped, and of kDenied
     uint8_t reserved[3];
     uint32_t original_length;  // of a captured copy, bytes before cutting
     uint64_t tsc;              // when

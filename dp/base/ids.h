@@ -29,7 +29,14 @@ using WorkerId = StrongId<struct WorkerIdTag, uint8_t>;
 // What a route leads to: an adjacency, or (later) a group of them; 0 means "no route".
 using NextHopId = StrongId<struct NextHopIdTag, uint32_t>;
 
+// A set of addresses that rules refer to; 0 means "no set".
+using SetId = StrongId<struct SetIdTag, uint16_t>;
+// A rule of a security group, for its hit counter; 0 means "no rule".
+using RuleId = StrongId<struct RuleIdTag, uint16_t>;
+
 inline constexpr PortId kNoPort{0};
+inline constexpr SetId kNoSet{0};
+inline constexpr RuleId kNoRule{0};
 inline constexpr NextHopId kNoNextHop{0};
 
 }  // namespace slash32

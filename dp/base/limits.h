@@ -33,6 +33,16 @@ inline constexpr size_t kMaxAdjacencies = 65536;                   // ids below 
 inline constexpr size_t kMaxHostRoutes = size_t{1} << 20;          // per address family
 inline constexpr size_t kMaxPrefixes = size_t{1} << 20;            // per address family, all VRFs
 
+// Firewall.
+inline constexpr size_t kMaxAddressSets =
+    kMaxVrfs;  // ids, 0 unused; a set is kept as a VRF's routes are
+inline constexpr size_t kMaxSetMembers = size_t{1} << 20;  // per address family, all sets
+inline constexpr size_t kMaxRules = 65536;                 // ids, 0 unused, of all groups
+inline constexpr size_t kMaxRulesPerPort = 16384;
+inline constexpr size_t kMaxGroupsPerPort = 64;
+inline constexpr size_t kDefaultFlows = size_t{1} << 18;
+inline constexpr size_t kMaxFlows = size_t{1} << 24;
+
 // Packets.
 inline constexpr size_t kMinMtu = 1280;  // RFC 8200 section 5: what IPv6 needs of a link
 inline constexpr size_t kMaxMtu = 9216;

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flow table's layout: connection tracking and the forwarding cache in one. Workers share it
+// and are its only writers (dp/table/flow_table.h); control makes it, lists it and marks flows
+// dead.
+//
+// A flow is one entry with both tuples, each linked into a bucket of its own. An entry has, for
+// each direction, one cache line that is all a packet needs of a connection without sequence
+// numbers, and one for TCP's. Buckets hold tags and entry references; a key that finds its first
+// bucket full goes to its second.
+//
+// Thread safety: lookups take no lock. Links of a bucket change under its lock, which only workers
+// take. A key is immutable while linked; an entry is reused after a grace period, its version
+// raised. What changes under readers is an atomic, relaxed unless a pairing is named.
+//
+// Memory: 256 bytes an entry, 64 bytes of buckets, 8 of summary, 4 of the free list: 332 a flow.
+#pragma once
+
+#include "dp/base/ids.h"
+#include "dp/base/limits.h"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+struct rte_ring;
+
+namespace slash32 {
+
+// What tells one direction of a flow from all others. IPv4 addresses are IPv4-mapped (RFC 4291
+// section 2.5.5.2), which no IPv6 packet may have. ICMP echo and its like have the identifier as
+// source port and the type as destination port, so that an answer is no request; other protocols
+// have zeros.
+//
+// `ingress` is the port that packets of this direction come from, 0 for any uplink: a VM cannot
+// ride a flow of another, whatever it writes into its packets.
+struct FlowKey {
+    std::array<uint64_t, 2> source;
+    std::array<uint64_t, 2> destination;
+    uint16_t source_port;       // network byte order
+    uint16_t destination_port;  // network byte order
+    uint32_t where;             // ingress:12 | VRF:12 | protocol:8
+
+    bool operator==(const FlowKey&) const = default;
+    PortId ingress() const { return PortId{static_cast<uint16_t>(where >> 20)}; }
+    VrfId vrf() const { return VrfId{static_cast<uint16_t>(where >> 8 & 0xfff)}; }
+    uint8_t protocol() const { return static_cast<uint8_t>(where); }
+    static uint32_t pack(PortId ingress, VrfId vrf, uint8_t protocol) {
+        return uint32_t{ingress.value()} << 20 | uint32_t{vrf.value()} << 8 | protocol;
+    }
+};
+static_assert(sizeof(FlowKey) == 40 && std::has_unique_object_representations_v<FlowKey>);
+static_assert(kMaxPorts <= 4096 && kMaxVrfs <= 4096, "FlowKey::where");
+
+// What a connection has come to; each has a timeout of its own (named as Linux names them).
+enum class FlowState : uint8_t {
+    kTcpSynSent,
+    kTcpSynSent2,  // both ends have sent a SYN (RFC 9293 section 3.5, simultaneous open)
+    kTcpSynReceived,
+    kTcpEstablished,
+    kTcpFinWait,
+    kTcpCloseWait,
+    kTcpLastAck,
+    kTcpTimeWait,
+    kTcpClose,
+    kTcpUnacknowledged,  // established, data waits long for its acknowledgement
+    kTcpMaxRetransmit,   // established, the same data has been sent too often
+    kUdp,
+    kUdpStream,  // has been answered
+    kIcmp,
+    kIcmp6,
+    kSctpCookieWait,
+    kSctpCookieEchoed,
+    kSctpEstablished,
+    kSctpShutdownSent,
+    kSctpShutdownReceived,
+    kSctpShutdownAckSent,
+    kSctpClosed,
+    kGeneric,
+    kCount,
+};
+inline constexpr size_t kFlowStateCount = static_cast<size_t>(FlowState::kCount);
+
+// How much a flow is worth when room is needed.
+enum class FlowPhase : uint8_t {
+    kEmbryonic,  // not answered, or TCP before its handshake is complete: evicted first
+    kAssured,    // never evicted
+    kClosing,    // TCP or SCTP on its way out: evicted as an embryonic one
+    kDead,       // unlinked or about to be; packets pass it by
+};
+
+// State and phase change together, by compare-and-swap.
+struct FlowStatus {
+    FlowState state = FlowState::kGeneric;
+    FlowPhase phase = FlowPhase::kEmbryonic;
+    uint16_t seen = 0;  // bits of the protocol's tracker
+    bool operator==(const FlowStatus&) const = default;
+};
+static_assert(sizeof(FlowStatus) == 4 && std::has_unique_object_representations_v<FlowStatus>);
+
+// What one end of a TCP connection has sent so far. Only packets of that direction write it.
+struct TcpPeer {
+    std::atomic<uint32_t> end;         // highest sequence number sent, plus one
+    std::atomic<uint32_t> limit;       // highest it has allowed the other end: ack + window
+    std::atomic<uint32_t> window_max;  // largest window it has advertised, scaled
+    std::atomic<uint32_t> last_ack;    // the last acknowledgement
+    std::atomic<uint32_t> last_sequence;
+    std::atomic<uint16_t> last_window;  // as it stood in the packet
+    std::atomic<uint8_t> scale;         // RFC 7323 window scale
+    std::atomic<uint8_t> flags;         // of the tracker
+    std::atomic<uint8_t> retransmits;   // of last_sequence
+};
+static_assert(sizeof(TcpPeer) == 28);
+
+// By which policy, and by which set's members, one end let the flow through. Read and written under
+// `verdict_lock`.
+struct FlowVerdict {
+    uint32_t policy = 0;  // generation of the policy; see port_generation()
+    uint32_t set_generation = 0;
+    SetId set;  // of the deciding rule; kNoSet where it names none
+    bool stateful = false;
+};
+static_assert(sizeof(FlowVerdict) == 12);
+
+// What a packet of this direction need not look up in the rest of the entry.
+enum FlowMark : uint32_t {
+    kFlowAnswered = 1u << 0,   // direction 1: the flow's status knows that there are answers
+    kFlowStateless = 1u << 1,  // its receiver lets packets of this direction in by stateless rules:
+                               // each is judged by them
+};
+
+struct alignas(kCacheLine) FlowDirection {
+    FlowKey key;
+    std::atomic<uint32_t> epoch;      // at which this direction was last found to hold; 0: never
+    std::atomic<uint32_t> next_hop;   // NextHopId
+    std::atomic<uint32_t> routes;     // generation of the VRF's routes at which it was found
+    std::atomic<uint32_t> last_seen;  // seconds of the flow clock, written at most once a second
+    uint32_t version;                 // of the entry, raised each time that it is freed
+    std::atomic<uint32_t> marks;      // FlowMark bits
+};
+static_assert(sizeof(FlowDirection) == kCacheLine);
+
+struct FlowEntry {
+    std::array<FlowDirection, 2> directions;  // 0: of the first packet
+    struct alignas(kCacheLine) {
+        TcpPeer peer;
+        std::array<FlowVerdict, 2> verdicts;  // by PolicyDirection
+        std::atomic<FlowStatus> status;
+        std::atomic<uint8_t> verdict_lock;  // 1: a worker compares or writes the verdicts
+    } first;
+    struct alignas(kCacheLine) {
+        TcpPeer peer;
+        uint32_t created;  // seconds of the flow clock
+        PortId charged;    // whose share the flow counts against
+        PortId out;        // where direction 0 leaves; any uplink is what it says
+    } second;
+
+    TcpPeer& peer(unsigned direction) { return direction == 0 ? first.peer : second.peer; }
+};
+static_assert(sizeof(FlowEntry) == 256);
+
+// Eight links to directions of entries. A tag is 16 bits of the key's hash.
+struct alignas(kCacheLine) FlowBucket {
+    static constexpr size_t kLinks = 8;
+    std::array<std::atomic<uint16_t>, kLinks> tags;
+    std::array<std::atomic<uint32_t>, kLinks> links;  // entry index << 1 | direction, + 1; 0: free
+    std::atomic<uint32_t> lock;
+    std::atomic<uint32_t> overflow;  // keys whose first bucket this is, and that stand in another
+};
+static_assert(sizeof(FlowBucket) == kCacheLine);
+
+// What expiry and eviction look at, eight flows a cache line.
+struct FlowSummary {
+    std::atomic<uint32_t> expires;  // not before this second of the flow clock; 0: a free entry
+    std::atomic<PortId> charged;
+    std::atomic<FlowPhase> phase;
+    uint8_t reserved;
+};
+static_assert(sizeof(FlowSummary) == 8);
+
+// Of one port: what it may take of the table, and has.
+struct alignas(16) FlowShare {
+    std::atomic<uint32_t> flows;
+    std::atomic<uint32_t> half_open;  // those not assured
+};
+
+// Control writes them at any time; workers load them relaxed.
+struct FlowLimits {
+    std::atomic<uint32_t> flows_per_port;
+    std::atomic<uint32_t> half_open_per_port;
+    std::atomic<uint32_t> half_open;  // of all ports
+    std::atomic<bool> tcp_loose;      // a connection may be picked up in its middle
+    std::atomic<bool> tcp_liberal;    // only an RST outside the window is invalid
+    std::array<std::atomic<uint32_t>, kFlowStateCount> timeouts;  // seconds, by FlowState
+};
+
+// Placed by control in memory that all workers share.
+struct FlowTables {
+    FlowEntry* entries = nullptr;
+    FlowSummary* summaries = nullptr;
+    FlowBucket* buckets = nullptr;
+    uint32_t capacity = 0;     // entries; a power of two
+    uint32_t bucket_mask = 0;  // number of buckets - 1
+    std::array<uint64_t, 4> seed{};
+    rte_ring* free = nullptr;     // of 4-byte entry indices, many producers and consumers
+    FlowShare* shares = nullptr;  // kMaxPorts, by the charged port
+    FlowLimits limits;
+    alignas(kCacheLine) std::atomic<uint32_t> used{0};       // entries not free
+    alignas(kCacheLine) std::atomic<uint32_t> half_open{0};  // of all ports
+};
+
+}  // namespace slash32

@@ -77,6 +77,8 @@ DataPlane::~DataPlane() {
     publisher_.reset();
     workers_.clear();
     if (reclaimer_) reclaimer_->drain();
+    flow_memory_.reset();
+    sets_.reset();
     fib_.reset();
     for (const int fd : doorbells_)
         close(fd);
@@ -147,9 +149,24 @@ Result<void> DataPlane::make_shared(const Config& config) {
     auto fib = Fib::create(FibSizes{}, mapped_memory(), *reclaimer_);
     if (!fib) return tl::unexpected<Error>(fib.error());
     fib_ = std::move(*fib);
+    if (auto made = make_firewall(config); !made) return made;
 
     control_doorbell_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (control_doorbell_ < 0) return fail(ErrorCode::kUnavailable, "", "no more file descriptors");
+    return {};
+}
+
+Result<void> DataPlane::make_firewall(const Config&) {
+    auto generations = reserve_zone("slash32_generations", sizeof(Generations));
+    if (!generations) return tl::unexpected<Error>(generations.error());
+    generations_ = new (*generations) Generations;
+    auto sets = AddressSets::create(mapped_memory(), *reclaimer_, *generations_);
+    if (!sets) return tl::unexpected<Error>(sets.error());
+    sets_ = std::move(*sets);
+    const FlowSizes sizes{.workers = cores_.size()};
+    auto flows = FlowMemory::create(sizes, mapped_memory());
+    if (!flows) return tl::unexpected<Error>(flows.error());
+    flow_memory_ = std::move(*flows);
     return {};
 }
 
@@ -182,6 +199,9 @@ Result<void> DataPlane::make_worker(const Config& config, size_t index) {
                               .quiescent = quiescent_,
                               .counters = counters_[index],
                               .fib = fib_->view(),
+                              .flows = &flow_memory_->tables(),
+                              .workers = static_cast<unsigned>(cores_.size()),
+                              .sets = {sets_->view(), generations_},
                               .pool = pool_,
                               .capture_pool = capture_pool_,
                               .punt_ring = punt_rings_[index],

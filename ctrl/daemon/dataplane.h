@@ -7,9 +7,12 @@
 
 #include "ctrl/daemon/config.h"
 #include "ctrl/fib/fib.h"
+#include "ctrl/flow/flow_memory.h"
+#include "ctrl/policy/address_sets.h"
 #include "ctrl/publish/publisher.h"
 #include "ctrl/publish/qsbr_reclaimer.h"
 #include "dp/abi/counters.h"
+#include "dp/abi/generations.h"
 #include "dp/worker/worker.h"
 #include "drivers/eal.h"
 
@@ -47,6 +50,9 @@ class DataPlane {
     Publisher& publisher() { return *publisher_; }
     QsbrReclaimer& reclaimer() { return *reclaimer_; }
     Fib& fib() { return *fib_; }
+    AddressSets& address_sets() { return *sets_; }
+    Generations& generations() { return *generations_; }
+    FlowTables& flows() { return flow_memory_->tables(); }
     rte_mempool* pool() { return pool_; }
     rte_mempool* capture_pool() { return capture_pool_; }
     bool hugepages() const { return eal_.hugepages; }
@@ -62,6 +68,7 @@ class DataPlane {
 
   private:
     Result<void> make_shared(const Config& config);
+    Result<void> make_firewall(const Config& config);
     Result<void> make_worker(const Config& config, size_t index);
 
     EalInfo eal_;
@@ -80,6 +87,9 @@ class DataPlane {
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<QsbrReclaimer> reclaimer_;
     std::unique_ptr<Fib> fib_;
+    Generations* generations_ = nullptr;  // in a memzone
+    std::unique_ptr<AddressSets> sets_;
+    std::unique_ptr<FlowMemory> flow_memory_;
     std::unique_ptr<Publisher> publisher_;
 };
 

@@ -19,9 +19,12 @@ bool is_icmp(uint8_t protocol) {
     return protocol == kProtoIcmp || protocol == kProtoIcmp6;
 }
 
+// The chunk's header and the tag that it chooses (RFC 9260 section 3.3.2).
+constexpr unsigned kSctpInitStart = 8;
+
 uint16_t transport_length_min(uint8_t protocol) {
     if (protocol == kProtoTcp) return 20;
-    if (protocol == kProtoSctp) return 12;
+    if (protocol == kProtoSctp) return kSctpHeaderLength + kSctpInitStart;
     return protocol == kProtoUdp || is_icmp(protocol) ? 8 : 0;
 }
 
@@ -43,6 +46,13 @@ int fill_transport(const Probe& probe, uint8_t* l4, uint16_t length) {
     if (probe.protocol == kProtoUdp) {
         put16(4, length);
         return 6;
+    }
+    if (probe.protocol == kProtoSctp) {
+        uint8_t* chunk = l4 + kSctpHeaderLength;  // INIT: the one that opens an association
+        chunk[0] = 1;
+        chunk[3] = static_cast<uint8_t>(length - kSctpHeaderLength);
+        chunk[kSctpInitStart - 1] = 1;  // the tag, which is not zero
+        return -1;
     }
     if (is_icmp(probe.protocol)) {
         l4[0] = probe.icmp_type;

@@ -51,9 +51,6 @@ namespace slash32 {
     X(kFlowClash, "flow_clash", "its answers would be those of another connection")                \
     X(kFlowLimit, "flow_limit", "the port's share of the flow table is used up")                   \
     X(kFlowTableFull, "flow_table_full", "the flow table is full")                                 \
-    X(kFragmentOverlap, "fragment_overlap", "part of a packet whose parts overlap")                \
-    X(kFragmentTimeout, "fragment_timeout", "the first part of the packet did not come in time")   \
-    X(kFragmentLimit, "fragment_limit", "too many parts wait for their packet's first")            \
     /* ARP, ND, broadcast and multicast */                                                        \
     X(kBadArp, "bad_arp", "ARP packet is malformed or of another protocol")                        \
     X(kArpOwnAddress, "arp_own_address", "ARP request for the VM's own address: never answered")   \

@@ -12,7 +12,7 @@
 // take. A key is immutable while linked; an entry is reused after a grace period, its version
 // raised. What changes under readers is an atomic, relaxed unless a pairing is named.
 //
-// Memory: 256 bytes an entry, 64 bytes of buckets, 8 of summary, 4 of the free list: 332 a flow.
+// Memory: 256 bytes an entry, 64 of buckets, 8 of summary: 328 a flow.
 #pragma once
 
 #include "dp/base/ids.h"
@@ -23,8 +23,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
-
-struct rte_ring;
 
 namespace slash32 {
 
@@ -87,7 +85,8 @@ enum class FlowPhase : uint8_t {
     kEmbryonic,  // not answered, or TCP before its handshake is complete: evicted first
     kAssured,    // never evicted
     kClosing,    // TCP or SCTP on its way out: evicted as an embryonic one
-    kDead,       // unlinked or about to be; packets pass it by
+    kFlushed,    // to be taken out by whoever meets it: control may do no more than say so
+    kDead,       // a worker is taking it out, or has
 };
 
 // State and phase change together, by compare-and-swap.
@@ -125,9 +124,11 @@ static_assert(sizeof(FlowVerdict) == 12);
 
 // What a packet of this direction need not look up in the rest of the entry.
 enum FlowMark : uint32_t {
-    kFlowAnswered = 1u << 0,   // direction 1: the flow's status knows that there are answers
-    kFlowStateless = 1u << 1,  // its receiver lets packets of this direction in by stateless rules:
-                               // each is judged by them
+    kFlowAnswered = 1u << 0,  // direction 1: the flow's status knows that there are answers
+    // Direction 1: the end that let the flow through has done so by a stateless rule or without
+    // any, so that its filter must be asked about the answers too.
+    kFlowJudgeEgress = 1u << 1,
+    kFlowJudgeIngress = 1u << 2,
 };
 
 struct alignas(kCacheLine) FlowDirection {
@@ -136,8 +137,8 @@ struct alignas(kCacheLine) FlowDirection {
     std::atomic<uint32_t> next_hop;   // NextHopId
     std::atomic<uint32_t> routes;     // generation of the VRF's routes at which it was found
     std::atomic<uint32_t> last_seen;  // seconds of the flow clock, written at most once a second
-    uint32_t version;                 // of the entry, raised each time that it is freed
     std::atomic<uint32_t> marks;      // FlowMark bits
+    uint32_t reserved;
 };
 static_assert(sizeof(FlowDirection) == kCacheLine);
 
@@ -151,9 +152,11 @@ struct FlowEntry {
     } first;
     struct alignas(kCacheLine) {
         TcpPeer peer;
-        uint32_t created;  // seconds of the flow clock
-        PortId charged;    // whose share the flow counts against
-        PortId out;        // where direction 0 leaves; any uplink is what it says
+        // Seconds of the flow clock; in a free entry, the next free one's index + 1.
+        std::atomic<uint32_t> created;
+        std::atomic<uint32_t> version;  // raised each time that the entry is freed
+        PortId charged;                 // whose share the flow counts against
+        PortId out;                     // where direction 0 leaves; any uplink is what it says
     } second;
 
     TcpPeer& peer(unsigned direction) { return direction == 0 ? first.peer : second.peer; }
@@ -200,12 +203,16 @@ struct FlowTables {
     FlowEntry* entries = nullptr;
     FlowSummary* summaries = nullptr;
     FlowBucket* buckets = nullptr;
-    uint32_t capacity = 0;     // entries; a power of two
-    uint32_t bucket_mask = 0;  // number of buckets - 1
+    uint32_t capacity = 0;     // flows at a time
+    uint32_t entry_count = 0;  // more: those taken out wait for a grace period
+    uint32_t bucket_mask = 0;  // number of buckets - 1; a bucket a flow or more
     std::array<uint64_t, 4> seed{};
-    rte_ring* free = nullptr;     // of 4-byte entry indices, many producers and consumers
     FlowShare* shares = nullptr;  // kMaxPorts, by the charged port
     FlowLimits limits;
+    // Entries that nobody has used so far begin here: their memory is not touched before.
+    alignas(kCacheLine) std::atomic<uint32_t> fresh{0};
+    // Those that have been given back, last in, first out: a count of changes << 32 | index + 1.
+    alignas(kCacheLine) std::atomic<uint64_t> free_head{0};
     alignas(kCacheLine) std::atomic<uint32_t> used{0};       // entries not free
     alignas(kCacheLine) std::atomic<uint32_t> half_open{0};  // of all ports
 };

@@ -59,9 +59,14 @@ struct Burst {
     uint32_t arp = 0;
     uint32_t ipv4 = 0;
     uint32_t ipv6 = 0;
-    uint32_t icmp6 = 0;    // ICMPv6 with its header, so no later fragment
-    uint32_t group = 0;    // IP packets to a group, or with a link-local or unspecified address
-    uint32_t offload = 0;  // chained, or has kPartialChecksum, kLargeSegment or kMustFragment
+    uint32_t icmp6 = 0;  // ICMPv6 with its header, so no later fragment
+    uint32_t group = 0;  // IP packets to a group, or with a link-local or unspecified address
+    // Set by the find_flows stage: what is left to be done for a packet.
+    uint32_t miss = 0;           // it has no flow
+    uint32_t unrouted = 0;       // its route must be looked up
+    uint32_t judge_egress = 0;   // the source port's policy must be asked
+    uint32_t judge_ingress = 0;  // the destination port's
+    uint32_t offload = 0;        // chained, or has kPartialChecksum, kLargeSegment or kMustFragment
     std::array<rte_mbuf*, kBurstSize> packets;
     std::array<PacketMeta, kBurstSize> meta;
 };

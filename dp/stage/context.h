@@ -9,12 +9,15 @@
 #include "dp/abi/adjacency.h"
 #include "dp/abi/capture.h"
 #include "dp/abi/counters.h"
+#include "dp/abi/generations.h"
 #include "dp/abi/port.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/token_bucket.h"
 #include "dp/table/fib.h"
+#include "dp/table/flow_table.h"
+#include "dp/table/policy.h"
 
 #include <array>
 #include <cstdint>
@@ -24,16 +27,31 @@ struct rte_ring;
 
 namespace slash32 {
 
+// What one stage of the filter leaves for the next, by packet of the burst.
+struct FlowScratch {
+    std::array<FlowKey, kBurstSize> keys;
+    std::array<PolicyVerdict, kBurstSize> egress;   // of the source port's policy
+    std::array<PolicyVerdict, kBurstSize> ingress;  // of the destination port's
+    uint32_t epoch = 0;                             // loaded before any table was read
+    uint32_t routes = 0;                            // generation of the VRF's routes, the same
+};
+
 struct WorkerContext {
     WorkerId id;
     uint64_t now = 0;  // TSC at the start of the burst: the clock is read once a burst
     uint64_t tsc_hz = 0;
+    uint32_t seconds = 0;  // the flow clock: monotonic, never 0
 
     const PortConfig** ports = nullptr;  // by PortId, nullptr: no such port; edited by commands
     Adjacency* adjacencies = nullptr;    // by NextHopId, [0] is kNone; edited by commands
     Capture** captures = nullptr;        // by PortId; nullptr: none; edited by commands
     uint32_t capture_count = 0;          // of all ports: 0 lets every check be skipped
     FibView fib;
+    FlowTable flows;  // none: every packet is a first one (`explain`)
+    AddressSetView sets;
+    const Generations* generations = nullptr;
+    uint32_t policy_ports = 0;  // ports with a policy: without any there is nothing to track
+    FlowScratch scratch;
     WorkerCounterBlock* counters = nullptr;
 
     rte_mempool* pool = nullptr;          // for segments and answers
@@ -46,6 +64,7 @@ struct WorkerContext {
     TokenBucket icmp_tokens;     // ICMP errors, of this worker
     TokenBucket punt_tokens;     // announcements of addresses, of this worker
     TokenBucket capture_tokens;  // copies
+    TokenBucket denied_tokens;   // reports of refused packets, of this worker
 
     // Of any id a route may give; what is none of an adjacency leads nowhere, as id 0 does.
     const Adjacency& adjacency(NextHopId hop) const {

@@ -3,6 +3,7 @@
 
 #include "dp/packet/checksum.h"
 #include "dp/packet/headers.h"
+#include "dp/packet/icmp.h"
 #include "dp/packet/nd.h"
 #include "dp/packet/view.h"
 #include "dp/stage/capture.h"
@@ -60,26 +61,6 @@ TypeAndCode icmp6_code(IcmpError error) {
             break;
     }
     return {kIcmp6TimeExceeded, 0};
-}
-
-bool is_icmp_error(const PacketMeta& meta) {
-    if (meta.l4_length == 0) return false;
-    const uint8_t type = icmp_of(meta).type;
-    if (meta.kind == PacketKind::kIpv6) {
-        // RFC 4443 section 2.1: errors have the high bit clear; section 2.4 (e.2): redirects.
-        return meta.protocol == kProtoIcmp6 && (type < 128 || type == kIcmp6Redirect);
-    }
-    if (meta.protocol != kProtoIcmp) return false;
-    switch (type) {  // RFC 1812 section 4.3.2.1
-        case kIcmpUnreachable:
-        case kIcmpSourceQuench:
-        case kIcmpRedirect:
-        case kIcmpTimeExceeded:
-        case kIcmpParameterProblem:
-            return true;
-        default:
-            return false;
-    }
 }
 
 // RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 (e). Sources that are no single host's do not come

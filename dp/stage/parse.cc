@@ -122,7 +122,8 @@ Refusal parse_transport(const HeaderView& view, uint32_t length, PacketMeta& met
             if (meta.kind == PacketKind::kIpv6) size = sizeof(IcmpHeader);
             break;
         case kProtoSctp:
-            size = kSctpHeaderLength;
+            // The first chunk's header (RFC 9260 section 3.2), and of an INIT the tag it chooses.
+            size = kSctpHeaderLength + (length < kSctpHeaderLength + 8 ? 4 : 8);
             break;
         default:
             break;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The route stage: one bulk lookup a family, then each packet's adjacency.
+// The route stage: one bulk lookup a family for packets without a flow, then each packet's
+// adjacency.
 #include "dp/packet/headers.h"
 #include "dp/packet/nd.h"
 #include "dp/stage/disposition.h"
@@ -64,13 +65,16 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
 }  // namespace
 
 void route(WorkerContext& context, Burst& burst) {
-    const uint32_t ipv4 = burst.live & burst.ipv4;
-    const uint32_t ipv6 = burst.live & burst.ipv6;
-    std::array<VrfId, kBurstSize> vrfs;
-    vrfs.fill(burst.in->vrf);
-    if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4, vrfs.data());
-    if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6, vrfs.data());
-    for_each_packet(ipv4 | ipv6, [&](unsigned i) { apply(context, burst, i); });
+    const uint32_t unrouted = burst.live & burst.unrouted;
+    if (unrouted != 0) {
+        std::array<VrfId, kBurstSize> vrfs;
+        vrfs.fill(burst.in->vrf);
+        const uint32_t ipv4 = unrouted & burst.ipv4;
+        const uint32_t ipv6 = unrouted & burst.ipv6;
+        if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4, vrfs.data());
+        if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6, vrfs.data());
+    }
+    for_each_packet(burst.live, [&](unsigned i) { apply(context, burst, i); });
 }
 
 }  // namespace slash32

@@ -24,12 +24,17 @@ void answer_nd(WorkerContext&, Burst&);
 void answer_echo(WorkerContext&, Burst&);
 // Broadcast and multicast: the DHCP hook, and nothing further.
 void refuse_group_destinations(WorkerContext&, Burst&);
-// Is the source port allowed to send, before the route is known.
+// Looks every packet's flow up; one that has a flow which still holds needs neither of the filters
+// nor a route.
+void find_flows(WorkerContext&, Burst&);
+// Does the source port's policy let it be sent.
 void filter_egress(WorkerContext&, Burst&);
-// Looks every destination up in the VRF of the source port.
+// Looks the destinations up in the VRF of the source port; adjacencies.
 void route(WorkerContext&, Burst&);
-// Is the destination port allowed to receive.
+// Does the destination port's policy let it be received.
 void filter_ingress(WorkerContext&, Burst&);
+// Makes flows of what has been let through by a stateful rule.
+void make_flows(WorkerContext&, Burst&);
 // Hop limit, MTU, Ethernet header; moves the packets to `tx`.
 void rewrite(WorkerContext&, Burst&);
 // Makes each packet in `tx` fit what its receiver accepts: checksums, segmentation.

@@ -26,9 +26,9 @@ struct PolicyQuery {
 struct PolicyVerdict {
     bool allowed = false;
     bool stateful = false;
-    RuleId rule;              // that decided; kNoRule where none did
-    SetId set;                // the remote of the deciding rule, kNoSet where it is none
-    uint32_t set_generation;  // of `set`, loaded before its members were looked at
+    RuleId rule;                  // that decided; kNoRule where none did
+    SetId set;                    // the remote of the deciding rule, kNoSet where it is none
+    uint32_t set_generation = 0;  // of `set`, loaded before its members were looked at
 };
 
 // Address sets as workers see them: host routes and prefixes by (SetId as VrfId, address).

@@ -26,9 +26,11 @@ inline constexpr Stage kDecisionStages[] = {
     {"group_destinations", refuse_group_destinations},
 
     // What it forwards.
+    {"find_flows", find_flows},
     {"filter_egress", filter_egress},
     {"route", route},
     {"filter_ingress", filter_ingress},
+    {"make_flows", make_flows},
     {"rewrite", rewrite},
 };
 

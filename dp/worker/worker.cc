@@ -27,6 +27,8 @@ constexpr uint32_t kDoorbellTag = UINT32_MAX;
 constexpr int kWakeupBatch = 32;
 constexpr uint32_t kIcmpBurst = 50;
 constexpr uint32_t kPuntBurst = 100;
+// A sleeper wakes this often while there are flows that may expire.
+constexpr int kExpiryMs = 250;
 
 void drain_eventfd(int fd) {
     uint64_t value;
@@ -52,6 +54,10 @@ Worker::Worker(const WorkerResources& r)
     context_.adjacencies = adjacencies_.data();
     context_.captures = captures_.data();
     context_.fib = r.fib;
+    if (r.flows != nullptr)
+        context_.flows = FlowTable(r.flows, r.quiescent, r.id.value(), r.workers);
+    context_.sets = r.sets;
+    context_.generations = r.sets.generations;
     context_.counters = r.counters;
     context_.pool = r.pool;
     context_.capture_pool = r.capture_pool;
@@ -61,6 +67,8 @@ Worker::Worker(const WorkerResources& r)
     context_.icmp_tokens = TokenBucket(r.icmp_errors_per_second, kIcmpBurst, hz);
     context_.punt_tokens = TokenBucket(r.punts_per_second, kPuntBurst, hz);
     context_.capture_tokens = TokenBucket(r.captures_per_second, r.captures_per_second / 10, hz);
+    context_.denied_tokens =
+        TokenBucket(r.denied_reports_per_second, r.denied_reports_per_second, hz);
 
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     epoll_event event{.events = EPOLLIN, .data = {.u32 = kDoorbellTag}};
@@ -89,7 +97,7 @@ void Worker::run() {
         rte_rcu_qsbr_quiescent(quiescent_, id);
         const unsigned received = poll_once();
         account(rte_rdtsc(), received > 0 || commands_done_);
-        if (!busy_ && polled_count_ == quiet_count_) sleep();
+        if (!busy_ && polled_count_ == quiet_count_ && sleep_limit_ms() != 0) sleep();
     }
     rte_rcu_qsbr_thread_offline(quiescent_, id);
     rte_rcu_qsbr_thread_unregister(quiescent_, id);
@@ -98,6 +106,7 @@ void Worker::run() {
 unsigned Worker::poll_once() {
     context_.now = rte_rdtsc();
     drain_commands();
+    keep_flows();
     if (armed_count_ > 0 &&
         context_.now - last_wakeup_check_ > kWakeupCheckUs * (context_.tsc_hz / 1'000'000)) {
         last_wakeup_check_ = context_.now;
@@ -109,6 +118,26 @@ unsigned Worker::poll_once() {
         received += poll_queue(polled_[i]);
     if (context_.doorbell_due) ring_control();
     return received;
+}
+
+// The flow clock and the upkeep of the flow table.
+void Worker::keep_flows() {
+    if (context_.now >= next_second_) {
+        const uint64_t seconds = context_.now / context_.tsc_hz + 1;
+        context_.seconds = static_cast<uint32_t>(seconds);
+        next_second_ = seconds * context_.tsc_hz;
+    }
+    if (context_.flows.enabled())
+        context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
+}
+
+// How long the worker may sleep without a wake-up: -1 is for ever, 0 not at all.
+int Worker::sleep_limit_ms() const {
+    if (context_.flows.enabled() && context_.flows.has_flows()) {
+        if (context_.flows.behind(context_.now)) return 0;
+        return polled_count_ > 0 ? kTimerPollMs : kExpiryMs;
+    }
+    return polled_count_ > 0 ? kTimerPollMs : -1;
 }
 
 void Worker::drain_commands() {
@@ -129,9 +158,16 @@ void Worker::carry_out(const Command& command) {
     switch (command.opcode) {
         case Opcode::kBarrier:
             break;
-        case Opcode::kSetPort:
-            ports_[p.port.port.value()] = p.port.config;
+        case Opcode::kSetPort: {
+            const PortConfig*& current = ports_[p.port.port.value()];
+            const auto has_policy = [](const PortConfig* port) {
+                return port != nullptr && port->policy != nullptr;
+            };
+            context_.policy_ports -= has_policy(current);
+            current = p.port.config;
+            context_.policy_ports += has_policy(current);
             break;
+        }
         case Opcode::kAddRxQueue:
             add_rx_queue(p.rx_queue);
             break;
@@ -289,8 +325,7 @@ void Worker::sleep() {
     const unsigned id = context_.id.value();
     const uint64_t before = rte_rdtsc();
     rte_rcu_qsbr_thread_offline(quiescent_, id);
-    if (!stopping_.load(std::memory_order_acquire))
-        collect_wakeups(polled_count_ > 0 ? kTimerPollMs : -1);
+    if (!stopping_.load(std::memory_order_acquire)) collect_wakeups(sleep_limit_ms());
     rte_rcu_qsbr_thread_online(quiescent_, id);
     ring_.announce_awake();
     // The ring comes first: a command sent before a packet holds for that packet.

@@ -29,6 +29,9 @@ struct WorkerResources {
     rte_rcu_qsbr* quiescent = nullptr;
     WorkerCounterBlock* counters = nullptr;
     FibView fib;
+    FlowTables* flows = nullptr;  // nullptr: no connection is tracked
+    unsigned workers = 1;         // that share them
+    AddressSetView sets;
     rte_mempool* pool = nullptr;
     rte_mempool* capture_pool = nullptr;
     rte_ring* punt_ring = nullptr;
@@ -37,6 +40,7 @@ struct WorkerResources {
     uint32_t icmp_errors_per_second = 1000;
     uint32_t punts_per_second = 1000;
     uint32_t captures_per_second = 100000;
+    uint32_t denied_reports_per_second = 100;
 };
 
 class Worker {
@@ -83,6 +87,8 @@ class Worker {
     void collect_wakeups(int timeout_ms);
     void sleep();
     void ring_control();
+    void keep_flows();
+    int sleep_limit_ms() const;
     void account(uint64_t now, bool moved);
 
     WorkerContext context_;
@@ -102,6 +108,7 @@ class Worker {
     uint32_t armed_count_ = 0;
     uint64_t last_wakeup_check_ = 0;  // TSC
     uint64_t loop_start_ = 0;         // TSC
+    uint64_t next_second_ = 0;        // TSC
 
     PageArray<const PortConfig*> ports_;
     PageArray<Adjacency> adjacencies_;

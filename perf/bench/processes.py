@@ -9,7 +9,7 @@ import select
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 
 class BenchError(Exception):
@@ -19,7 +19,8 @@ class BenchError(Exception):
 class Child:
     """One process with its standard input and output on pipes, its standard error in a file."""
 
-    def __init__(self, argv: Sequence[object], log: Path, core: int | None = None) -> None:
+    def __init__(self, argv: Sequence[object], log: Path, core: int | None = None,
+                 environment: Mapping[str, str] | None = None) -> None:
         words = [str(word) for word in argv]
         self.name = Path(words[2] if words[0] == "stdbuf" else words[0]).name
         self.log = log
@@ -32,7 +33,7 @@ class Child:
             self.started_ns = time.monotonic_ns()
             self.process = subprocess.Popen([*prefix, *words], stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=sink,
-                                            start_new_session=True)
+                                            start_new_session=True, env=environment)
         self._buffer = b""
 
     @property
@@ -132,8 +133,9 @@ class Children:
         self.log = log
         self._children: list[Child] = []
 
-    def start(self, argv: Sequence[object], core: int | None = None) -> Child:
-        child = Child(argv, self.log, core)
+    def start(self, argv: Sequence[object], core: int | None = None,
+              environment: Mapping[str, str] | None = None) -> Child:
+        child = Child(argv, self.log, core, environment)
         self._children.append(child)
         return child
 

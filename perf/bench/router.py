@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from .context import Context
 from .control import Control
@@ -19,8 +19,8 @@ class Router:
     with the same stored intent."""
 
     def __init__(self, context: Context, children: Children, directory: Path, poll: str = "sleep",
-                 defaults: bool = False) -> None:
-        """defaults: nothing set but where its files lie."""
+                 defaults: bool = False, options: Sequence[object] = ()) -> None:
+        """defaults: nothing set but where its files lie. options: further flags."""
         self._children = children
         self._program = context.program("slash32d")
         self._child: Child | None = None
@@ -33,6 +33,7 @@ class Router:
                            "--workers-control-core", context.other_core, "--workers-poll", poll]
         if not context.huge:
             self._argv += ["--memory-huge", "never"]
+        self._argv += options
         self.control: Control
 
     @property

@@ -37,20 +37,27 @@ def sockets(directory: Path) -> list[Path]:
 
 
 def add_pair(router: Router, directory: Path) -> None:
-    """The generator's two ports, and a host route for each of its destinations."""
+    """The generator's two ports, and its routes."""
     for name, socket, mac, address in zip(NAMES, sockets(directory), MACS, SOURCES):
         router.add_port(name, socket, mac, address)
+    add_routes(router)
+
+
+def add_routes(router: Router) -> None:
+    """A host route for each of the generator's destinations."""
     for to, base in (("b", 10 << 24 | 253 << 16), ("a", 10 << 24 | 254 << 16)):
         router.add_routes([f"{address_text(base + n)}/32" for n in range(DESTINATIONS)], to)
 
 
 def start_generator(context: Context, children: Children, directory: Path,
-                    options: list[object]) -> Child:
+                    options: list[object], window: float | None = None) -> Child:
     if "--flows" not in options:
         options = [*options, "--flows", DESTINATIONS, "--dst-count", DESTINATIONS]
+    for name, value in (("--warmup", 1), ("--seconds", window or context.window)):
+        if name not in options:
+            options = [*options, name, value]
     argv: list[object] = [context.program("s32-pktgen"), "--core", context.other_core,
-                          "--warmup", 1, "--seconds", context.window, "--connect", 15,
-                          "--dst-mac", ROUTER_MAC, "--src-mac", ",".join(MACS),
+                          "--connect", 15, "--dst-mac", ROUTER_MAC, "--src-mac", ",".join(MACS),
                           "--src-ip", ",".join(SOURCES), "--dst-ip", ",".join(FIRST_DESTINATIONS), *options]
     for path in sockets(directory):
         argv += ["--device", f"listen:{path}"]
@@ -60,17 +67,18 @@ def start_generator(context: Context, children: Children, directory: Path,
 
 
 def measure(context: Context, children: Children, directory: Path, options: list[object],
-            counters: Callable[[], tuple[int, int]]) -> Sample:
+            counters: Callable[[], tuple[int, int]], window: float | None = None) -> Sample:
     """Runs the generator once. `counters` gives (busy cycles, packets) of the forwarder so far."""
-    generator = start_generator(context, children, directory, options)
+    seconds_wanted = window or context.window
+    generator = start_generator(context, children, directory, options, window)
     try:
         generator.event("measuring", 30)
         start = time.monotonic()
         busy, packets = counters()
-        time.sleep(context.window * 0.8)
+        time.sleep(seconds_wanted * 0.8)
         busy_after, packets_after = counters()
         seconds = time.monotonic() - start
-        result = generator.event("result", context.window + 15)
+        result = generator.event("result", seconds_wanted + 15)
         generator.process.wait(10)
     finally:
         generator.stop()

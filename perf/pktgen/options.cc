@@ -114,6 +114,8 @@ void describe(CLI::App& app, Raw& raw, Options& options) {
     app.add_option("--mss", options.mss, "payload of the packets they would be cut into")
         ->check(CLI::Range(88, 9000));
     app.add_flag("--one-way", options.one_way, "devices with an odd number only receive");
+    app.add_flag("--two-way", options.two_way,
+                 "devices with an odd number answer: they send the flows of their peer reversed");
     app.add_option("--rate", options.rate, "packets a second and device; 0: as fast as they go")
         ->check(CLI::NonNegativeNumber);
     app.add_option("--window", options.window,
@@ -164,6 +166,8 @@ Result<void> check_options(const Options& options) {
         return invalid("--device", fmt::format("at most {} devices", kMaxDevices));
     if (options.devices.size() != 1 && options.devices.size() % 2 != 0)
         return invalid("--device", "devices come in pairs");
+    if (options.two_way && options.devices.size() == 1)
+        return invalid("--two-way", "needs a pair of devices");
     if (options.core >= CPU_SETSIZE) return invalid("--core", "there is no such core");
     if (options.flows == 0 || options.flows > kMaxFlows)
         return invalid("--flows", fmt::format("must be from 1 to {}", kMaxFlows));

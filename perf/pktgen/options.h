@@ -51,7 +51,9 @@ struct Options {
     bool tso = false;           // frame_bytes is then that of a TCP segment to be cut
     uint16_t mss = 1448;
     bool one_way = false;
-    double rate = 0;      // packets a second and device; 0: as fast as they are taken
+    bool two_way =
+        false;        // devices with an odd number answer: they send their peer's flows reversed
+    double rate = 0;  // packets a second and device; 0: as fast as they are taken
     uint64_t window = 0;  // packets of a device under way at a time; 0: any number
     uint16_t ring_entries = 1024;
     uint16_t receive_buffer = 2048;  // bytes of data

@@ -17,6 +17,7 @@ constexpr size_t kUdpBytes = 8;
 constexpr size_t kTcpBytes = 20;
 constexpr size_t kIpAt = kEthernetBytes;
 constexpr size_t kIpSumAt = kIpAt + 10;
+constexpr size_t kSourceAt = kIpAt + 12;
 constexpr size_t kDestinationAt = kIpAt + 16;
 constexpr size_t kPortsAt = kIpAt + kIpBytes;
 constexpr size_t kTcpSumAt = kPortsAt + 16;
@@ -56,7 +57,7 @@ uint16_t fold(uint32_t sum) {
 
 FrameMaker::FrameMaker(const Options& options, const DeviceOptions& device, uint32_t index,
                        uint32_t run)
-    : first_destination_(device.destination_ip.value.to_host()),
+    : answers_(options.two_way && index % 2 == 1),
       tso_(options.tso),
       mss_(options.mss),
       destinations_(options.destinations),
@@ -72,7 +73,10 @@ FrameMaker::FrameMaker(const Options& options, const DeviceOptions& device, uint
     put(t + kIpAt + 6, Be16(0x4000));  // don't fragment
     t[kIpAt + 8] = 64;
     t[kIpAt + 9] = tso_ ? kTcp : kUdp;
-    put(t + kIpAt + 12, device.source_ip.value);
+    // Of its peer's flows, the destinations are the sources of the answers.
+    const DeviceOptions& asking = answers_ ? options.devices[index - 1] : device;
+    first_varying_ = asking.destination_ip.value.to_host();
+    put(t + (answers_ ? kDestinationAt : kSourceAt), asking.source_ip.value);
     ip_sum_ = sum_words(t + kIpAt, kIpBytes);
 
     const uint16_t l4_bytes = static_cast<uint16_t>(ip_bytes - kIpBytes);
@@ -81,7 +85,7 @@ FrameMaker::FrameMaker(const Options& options, const DeviceOptions& device, uint
         t[kPortsAt + 13] = 0x10;  // ACK
         put(t + kPortsAt + 14, Be16(0xffff));
         // The pseudo-header's sum, not inverted: what virtio asks of an unfilled checksum.
-        tcp_sum_ = sum_words(t + kIpAt + 12, 4) + Be16(kTcp).raw() + Be16(l4_bytes).raw();
+        tcp_sum_ = sum_words(t + kSourceAt, 8) + Be16(kTcp).raw() + Be16(l4_bytes).raw();
     } else {
         put(t + kPortsAt + 4, Be16(l4_bytes));
     }
@@ -99,14 +103,15 @@ void FrameMaker::set_destination_mac(const Mac& mac) {
 void FrameMaker::fill(uint8_t* data, uint64_t sequence) {
     // A fixed size is a few vector moves; the buffer is always larger than the template.
     std::memcpy(data, template_.data(), template_.size());
-    const Be32 destination(first_destination_ + static_cast<uint32_t>(destination_));
-    put(data + kDestinationAt, destination);
-    const uint32_t half_sum = (destination.raw() & 0xffff) + (destination.raw() >> 16);
+    const Be32 varying(first_varying_ + static_cast<uint32_t>(destination_));
+    put(data + (answers_ ? kSourceAt : kDestinationAt), varying);
+    const uint32_t half_sum = (varying.raw() & 0xffff) + (varying.raw() >> 16);
     put(data + kIpSumAt, static_cast<uint16_t>(~fold(ip_sum_ + half_sum)));
     const uint32_t group = static_cast<uint32_t>(group_);
-    put(data + kPortsAt, Be16(static_cast<uint16_t>(kFirstPort + group % kPortsPerGroup)));
-    put(data + kPortsAt + 2,
-        Be16(static_cast<uint16_t>(kDestinationPort + group / kPortsPerGroup)));
+    const Be16 asking(static_cast<uint16_t>(kFirstPort + group % kPortsPerGroup));
+    const Be16 asked(static_cast<uint16_t>(kDestinationPort + group / kPortsPerGroup));
+    put(data + kPortsAt, answers_ ? asked : asking);
+    put(data + kPortsAt + 2, answers_ ? asking : asked);
     if (tso_) put(data + kTcpSumAt, fold(tcp_sum_ + half_sum));
     put(data + stamp_at_ + 12, sequence);
     if (++destination_ == destinations_) {

@@ -49,9 +49,10 @@ class FrameMaker {
     std::array<uint8_t, 80> template_{};
     size_t header_bytes_ = 0;
     size_t stamp_at_ = 0;
-    uint32_t ip_sum_ = 0;   // of the IP header without destination and checksum, not folded
-    uint32_t tcp_sum_ = 0;  // of the pseudo-header without destination
-    uint32_t first_destination_ = 0;  // host order
+    bool answers_ = false;        // sends the peer's flows the other way
+    uint32_t ip_sum_ = 0;         // of the IP header without what varies, not folded
+    uint32_t tcp_sum_ = 0;        // of the pseudo-header without what varies
+    uint32_t first_varying_ = 0;  // destination, or source of an answer; host order
     bool tso_ = false;
     uint16_t mss_ = 0;
     uint64_t destinations_ = 1;

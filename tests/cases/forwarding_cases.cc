@@ -39,9 +39,9 @@ std::vector<PacketCase> cases() {
          sent(kVm2, eth(kGatewayMac, kVm2Mac) / ip4("10.0.0.1", "10.0.0.2").ttl(63) / icmp4(3, 3) /
                         raw(counting(28)))},
         {"forwards SCTP", kVm1,
-         in(vm1_to_gateway() / ip4("10.0.0.1", "10.0.0.2").proto(132) / raw(counting(12))),
+         in(vm1_to_gateway() / ip4("10.0.0.1", "10.0.0.2").proto(132) / raw(counting(16))),
          sent(kVm2, eth(kGatewayMac, kVm2Mac) / ip4("10.0.0.1", "10.0.0.2").proto(132).ttl(63) /
-                        raw(counting(12)))},
+                        raw(counting(16)))},
         {"forwards an unknown protocol", kVm1,
          in(vm1_to_gateway() / ip4("10.0.0.1", "10.0.0.2").proto(47) / raw(counting(3))),
          sent(kVm2, eth(kGatewayMac, kVm2Mac) / ip4("10.0.0.1", "10.0.0.2").proto(47).ttl(63) /

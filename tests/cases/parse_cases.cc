@@ -292,11 +292,11 @@ std::vector<PacketCase> transports() {
     add("TCP", 6, tcp(1, 2).header, false);
     add("UDP", 17, udp(1, 2).header, false);
     add("ICMP", 1, icmp4(8, 0).header, false);
-    add("SCTP", 132, Bytes(12), false);
+    add("SCTP", 132, Bytes(16), false);
     add("TCP over IPv6", 6, tcp(1, 2).header, true);
     add("UDP over IPv6", 17, udp(1, 2).header, true);
     add("ICMPv6", 58, icmp6(128, 0).header, true);
-    add("SCTP over IPv6", 132, Bytes(12), true);
+    add("SCTP over IPv6", 132, Bytes(16), true);
     return cases;
 }
 

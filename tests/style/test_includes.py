@@ -28,6 +28,8 @@ MAY_SEE = {
 BESIDES = {
     "ctrl/explain": (("dp",), "runs the real stages on a probe: docs/decisions/0005"),
     "ctrl/fib": (("dp/table",), "the builder finds a bucket's word with the lookup's own matcher"),
+    "ctrl/flow": (("dp/table",), "the table's default timeouts are the trackers' own"),
+    "ctrl/policy": (("dp/table",), "the compiler places prefixes by the lookup's own hash"),
     "ctrl/main.cc": (("dp", "drivers"), "main sees everything"),
     "ctrl/daemon": (("dp", "drivers"), "assembles the daemon from control, workers and devices"),
 }

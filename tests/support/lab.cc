@@ -6,6 +6,7 @@
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_mempool.h>
+#include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
 #include <cstdio>
@@ -30,6 +31,7 @@ struct Environment {
     rte_mempool* capture_pool;
     rte_ring* punt_ring;
     rte_ring* capture_ring;
+    rte_rcu_qsbr* quiescent;  // no thread registers: a grace period is over at once
     // Large: one Lab after the other uses their first few entries.
     WorkerCounterBlock counters;
     std::vector<const PortConfig*> ports{kMaxPorts};
@@ -44,6 +46,8 @@ struct Environment {
             adjacencies[i] = Adjacency{};
             captures[i] = nullptr;
         }
+        for (Counter& rule : counters.rules)
+            new (&rule) Counter{};
     }
 
     Environment() {
@@ -70,6 +74,9 @@ struct Environment {
         punt_ring = rte_ring_create("lab_punt", 16, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
         capture_ring =
             rte_ring_create("lab_copies", 32, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+        const size_t bytes = rte_rcu_qsbr_get_memsize(1);
+        quiescent = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
+        rte_rcu_qsbr_init(quiescent, 1);
         if (pool == nullptr || capture_pool == nullptr || punt_ring == nullptr ||
             capture_ring == nullptr) {
             stop("pools");
@@ -150,8 +157,21 @@ Lab::Lab() {
     if (!fib) stop("fib");
     fib_ = std::move(*fib);
 
+    generations_ = std::make_unique<Generations>();
+    auto sets = AddressSets::create(mapped_memory(), *reclaimer_, *generations_);
+    if (!sets) stop("address sets");
+    sets_ = std::move(*sets);
+    auto flows = FlowMemory::create(FlowSizes{.flows = kLabFlows, .workers = 1}, mapped_memory());
+    if (!flows) stop("flow table");
+    flow_memory_ = std::move(*flows);
+
+    context_.flows = FlowTable(&flow_memory_->tables(), env.quiescent, 0, 1);
+    context_.sets = AddressSetView{sets_->view(), generations_.get()};
+    context_.generations = generations_.get();
     context_.tsc_hz = kTscHz;
     context_.now = kTscHz;
+    context_.seconds = 1;
+    context_.denied_tokens = TokenBucket(1000, 1000, kTscHz);
     context_.ports = env.ports.data();
     context_.adjacencies = env.adjacencies.data();
     context_.captures = env.captures.data();
@@ -226,8 +246,41 @@ Lab::Lab() {
 Lab::~Lab() {
     for (rte_mbuf* packet : withheld_)
         rte_pktmbuf_free(packet);
+    context_.flows = FlowTable();
+    flow_memory_.reset();
+    sets_.reset();
     fib_.reset();
     reclaimer_->drain();
+}
+
+void Lab::set_policy(PortId id, const std::vector<PolicyRule>& rules) {
+    auto compiled = compile_policy(rules, ++policy_generation_);
+    if (!compiled) stop("policy");
+    if (policies_[id.value()]) old_policies_.push_back(std::move(policies_[id.value()]));
+    policies_[id.value()] = std::move(*compiled);
+    port(id).policy = policies_[id.value()].get();
+    count_policies();
+}
+
+void Lab::clear_policy(PortId id) {
+    port(id).policy = nullptr;
+    count_policies();
+}
+
+void Lab::count_policies() {
+    context_.policy_ports = 0;
+    for (const auto& [id, config] : configs_)
+        context_.policy_ports += config.policy != nullptr;
+    generations_->raise_epoch();
+}
+
+// What a worker does between bursts.
+void Lab::rest() {
+    context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
+}
+
+size_t Lab::flow_count() {
+    return flow_tables().used.load();
 }
 
 void Lab::add_port(PortId id, PortKind kind, const Mac& vm_mac, const Mac& router_mac,
@@ -276,6 +329,7 @@ void Lab::add_source(PortId id, const Mac& mac, std::string_view prefix, bool fi
 
 void Lab::add_route(std::string_view prefix, NextHopId id) {
     if (!fib_->add(VrfId{0}, parse_prefix(prefix).value(), id)) stop("route");
+    generations_->raise_routes(VrfId{0});
 }
 
 void Lab::start_capture(PortId id, Capture& capture) {
@@ -299,6 +353,10 @@ void Lab::exhaust_pool(unsigned left) {
 
 void Lab::advance_seconds(unsigned seconds) {
     context_.now += seconds * kTscHz;
+    context_.seconds += seconds;
+    // The worker has been at it all the time: every entry has been passed.
+    for (uint32_t step = 0; step < 64; ++step)
+        context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
 }
 
 rte_mbuf* Lab::make_buffer() {
@@ -345,6 +403,7 @@ void Lab::run_mbufs(PortId from, rte_mbuf** packets, unsigned count) {
     burst.live = static_cast<uint32_t>((uint64_t{1} << count) - 1);
     run_pipeline(context_, burst);
     if (burst.live != 0 || burst.tx != 0) stop("packets are left in the burst");
+    rest();
     check_balance(from);
 }
 

@@ -9,6 +9,8 @@
 //                                 2001:db8:100::/48 through one neighbour
 //
 // vm1 has the allowed pairs 10.0.0.100 and 2001:db8::100, which vm2 holds now, and 10.9.0.0/24.
+// A test may give a port a policy; from then on flows are tracked, kLabFlows at a time.
+//
 // 203.0.113.0/26 is a blackhole, .64/26 unreachable, .128/26 behind an unknown neighbour, .192/26
 // behind a port that is gone; 2001:db8:bad:0::/64 to :3::/64 are the same.
 //
@@ -17,6 +19,9 @@
 #pragma once
 
 #include "ctrl/fib/fib.h"
+#include "ctrl/flow/flow_memory.h"
+#include "ctrl/policy/address_sets.h"
+#include "ctrl/policy/compile.h"
 #include "dp/abi/counters.h"
 #include "dp/abi/port.h"
 #include "dp/abi/punt.h"
@@ -59,6 +64,8 @@ inline constexpr NextHopId kHopBlackhole{6};
 inline constexpr NextHopId kHopUnreachable{7};
 inline constexpr NextHopId kHopIncomplete{8};
 inline constexpr NextHopId kHopGone{9};
+
+inline constexpr size_t kLabFlows = 64;
 
 inline constexpr uint32_t kAllOffloads = kTxChecksum | kTxTso4 | kTxTso6 | kTxMultiSegment;
 
@@ -111,6 +118,15 @@ class Lab {
     Adjacency& adjacency(NextHopId id) { return context_.adjacencies[id.value()]; }
     void add_route(std::string_view prefix, NextHopId id);
     void remove_port(PortId id) { context_.ports[id.value()] = nullptr; }
+    // The port is filtered by the union of the rules from now on; flows hear of it.
+    void set_policy(PortId id, const std::vector<PolicyRule>& rules);
+    // The port has no policy any more: it is open, as its flags say.
+    void clear_policy(PortId id);
+    AddressSets& sets() { return *sets_; }
+    FlowTables& flow_tables() { return flow_memory_->tables(); }
+    Generations& generations() { return *generations_; }
+    // Flows that are there, once those that have ended are gone.
+    size_t flow_count();
     void add_source(PortId id, const Mac& mac, std::string_view prefix, bool fixed);
     void start_capture(PortId id, Capture& capture);
     void set_icmp_rate(uint32_t per_second, uint32_t burst);
@@ -137,9 +153,18 @@ class Lab {
     void drain(rte_ring* ring, std::vector<std::pair<PuntInfo, Bytes>>& into);
     rte_mbuf* make_buffer();
 
+    void count_policies();
+    void rest();
+
     std::vector<Output> outputs_;
     std::unique_ptr<Reclaimer> reclaimer_;
     std::unique_ptr<Fib> fib_;
+    std::unique_ptr<Generations> generations_;
+    std::unique_ptr<AddressSets> sets_;
+    std::unique_ptr<FlowMemory> flow_memory_;
+    std::map<uint16_t, PolicyPtr> policies_;
+    std::vector<PolicyPtr> old_policies_;
+    uint32_t policy_generation_ = 0;
     std::map<uint16_t, PortConfig> configs_;
     std::map<uint16_t, std::unique_ptr<FakePort>> tx_;
     std::vector<rte_mbuf*> withheld_;

@@ -263,10 +263,10 @@ TEST_P(Offloads, RefusesAPartialChecksumOfWhatHasNone) {
     expect_drop(Input{.bytes = (link() / ip_to(ipv6(), 2).proto(icmp) / raw(counting(8))).bytes(),
                       .rx_flags = kPartial},
                 DropReason::kNoOffload);
-    expect_drop(Input{.bytes = (link() / ip_to(ipv6(), 2).proto(132) / raw(counting(12))).bytes(),
+    expect_drop(Input{.bytes = (link() / ip_to(ipv6(), 2).proto(132) / raw(counting(16))).bytes(),
                       .rx_flags = kPartial},
                 DropReason::kNoOffload);
-    expect_drop(Input{.bytes = (link() / ip_to(ipv6(), 2).proto(50) / raw(counting(12))).bytes(),
+    expect_drop(Input{.bytes = (link() / ip_to(ipv6(), 2).proto(50) / raw(counting(16))).bytes(),
                       .rx_flags = kPartial},
                 DropReason::kNoOffload);
 }

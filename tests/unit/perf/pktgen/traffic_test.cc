@@ -72,6 +72,24 @@ TEST(PktgenFrameMaker, MakesEveryFlowOnceARoundWithAValidChecksum) {
     EXPECT_EQ(*destinations.rbegin(), 0x0afdffc8U + 99) << "carries into the next byte";
 }
 
+TEST(PktgenFrameMaker, AnswersWithThePeersFlowsReversed) {
+    Options options = options_for(100, 10);
+    options.two_way = true;
+    FrameMaker asking(options, options.devices[0], 0, kRun);
+    FrameMaker answering(options, options.devices[1], 1, kRun);
+    for (uint64_t n = 0; n < 200; ++n) {
+        const Packet question(asking, n, 64);
+        const Packet answer(answering, n, 64);
+        const uint8_t* q = question.bytes.data();
+        const uint8_t* a = answer.bytes.data();
+        EXPECT_TRUE(std::equal(q + 26, q + 30, a + 30));
+        EXPECT_TRUE(std::equal(q + 30, q + 34, a + 26));
+        EXPECT_EQ(big16(q + 34), big16(a + 36));
+        EXPECT_EQ(big16(q + 36), big16(a + 34));
+        EXPECT_EQ(full_sum(a + 14, 20), 0xffffu);
+    }
+}
+
 TEST(PktgenFrameMaker, StatesTheLengths) {
     Options options = options_for(1, 1);
     options.frame_bytes = 64;

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an ICMP or ICMPv6 message is.
+#pragma once
+
+#include "dp/packet/burst.h"
+#include "dp/packet/headers.h"
+#include "dp/packet/nd.h"
+
+namespace slash32 {
+
+// A message about another packet, which it quotes. A redirect counts as one: it is answered by no
+// error either.
+inline bool is_icmp_error(const PacketMeta& meta) {
+    if (meta.l4_length == 0) return false;
+    if (meta.kind == PacketKind::kIpv6) {
+        if (meta.protocol != kProtoIcmp6) return false;
+        const uint8_t type = icmp_of(meta).type;
+        // RFC 4443 section 2.1: errors have the high bit clear; section 2.4 (e.2): redirects.
+        return type < 128 || type == kIcmp6Redirect;
+    }
+    if (meta.protocol != kProtoIcmp) return false;
+    switch (icmp_of(meta).type) {  // RFC 1812 section 4.3.2.1
+        case kIcmpUnreachable:
+        case kIcmpSourceQuench:
+        case kIcmpRedirect:
+        case kIcmpTimeExceeded:
+        case kIcmpParameterProblem:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace slash32

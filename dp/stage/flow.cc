@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dp/stage/flow.h"
+
+#include "dp/packet/headers.h"
+#include "dp/stage/disposition.h"
+#include "dp/table/flow_key.h"
+#include "dp/table/track.h"
+
+#include <rte_pause.h>
+
+namespace slash32 {
+namespace {
+
+constexpr uint32_t kOpenGeneration = UINT32_MAX;
+constexpr uint32_t kClosedGeneration = 0;  // no policy has it, and no flow is made by it
+
+class VerdictLock {
+  public:
+    explicit VerdictLock(FlowEntry& entry) : lock_(entry.first.verdict_lock) {
+        while (lock_.exchange(1, std::memory_order_acquire) != 0)
+            rte_pause();
+    }
+    ~VerdictLock() { lock_.store(0, std::memory_order_release); }
+    VerdictLock(const VerdictLock&) = delete;
+    VerdictLock& operator=(const VerdictLock&) = delete;
+
+  private:
+    std::atomic<uint8_t>& lock_;
+};
+
+bool is_over(const FlowEntry& entry) {
+    const FlowPhase phase = entry.first.status.load(std::memory_order_acquire).phase;
+    return phase == FlowPhase::kDead || phase == FlowPhase::kFlushed;
+}
+
+// Does the filter at one end still let the flow through? Asks the policy anew only where what the
+// verdict rests on has changed. REQUIRES: the verdict lock.
+bool end_holds(const WorkerContext& context, FlowEntry& entry, PolicyDirection direction) {
+    FlowVerdict& verdict = entry.first.verdicts[static_cast<unsigned>(direction)];
+    const FlowKey& key = entry.directions[0].key;
+    const PortId id = direction == PolicyDirection::kEgress ? key.ingress() : entry.second.out;
+    if (id == kNoPort) return true;  // an uplink has no filter
+    const PortConfig* port = context.ports[id.value()];
+    if (port == nullptr) return false;
+    const uint32_t generation = filter_generation(*port);
+    if (verdict.policy == generation &&
+        (verdict.set == kNoSet || context.generations->sets[verdict.set.value()].load(
+                                      std::memory_order_acquire) == verdict.set_generation)) {
+        return true;
+    }
+    if (generation == kClosedGeneration) return false;
+    PolicyVerdict fresh;
+    fresh.allowed = true;
+    if (generation != kOpenGeneration) {
+        const PolicyQuery query = policy_query(key, direction, 0);
+        const PolicyTable* table = port->policy->table(direction, !is_mapped_ipv4(key.destination));
+        classify_bulk(context.sets, 1, &table, &query, &fresh);
+    }
+    if (!fresh.allowed) return false;
+    verdict = flow_verdict(*port, fresh);
+    return true;
+}
+
+bool filters_hold(const WorkerContext& context, FlowEntry& entry) {
+    const VerdictLock lock(entry);
+    if (!end_holds(context, entry, PolicyDirection::kEgress) ||
+        !end_holds(context, entry, PolicyDirection::kIngress)) {
+        return false;
+    }
+    const auto& [egress, ingress] = entry.first.verdicts;
+    // Without a stateful end it is no flow any more: each packet is for itself.
+    if (!egress.stateful && !ingress.stateful) return false;
+    const uint32_t kept = entry.directions[1].marks.load(std::memory_order_relaxed) & kFlowAnswered;
+    entry.directions[1].marks.store(kept | answer_marks(egress, ingress),
+                                    std::memory_order_relaxed);
+    return true;
+}
+
+NextHopId find_route(const WorkerContext& context, const FlowKey& key) {
+    if (is_mapped_ipv4(key.destination))
+        return context.fib.lookup(key.vrf(), ipv4_from(key.destination));
+    return context.fib.lookup(key.vrf(), ipv6_from(key.destination));
+}
+
+// Does the route still lead where the answers come from?
+bool route_holds(const WorkerContext& context, const FlowRef& flow) {
+    FlowDirection& forward = flow.forward();
+    const auto relaxed = std::memory_order_relaxed;
+    const uint32_t routes =
+        context.generations->routes[forward.key.vrf().value()].load(std::memory_order_acquire);
+    if (forward.routes.load(relaxed) == routes && forward.next_hop.load(relaxed) != 0) return true;
+    const NextHopId hop = find_route(context, forward.key);
+    const Adjacency& adjacency = context.adjacency(hop);
+    // Where there is no port, the route stage says why; the flow outlives a route that comes back.
+    if (adjacency.port != kNoPort) {
+        const PortConfig* out = context.ports[adjacency.port.value()];
+        const FlowDirection& back = flow.entry->directions[1 - flow.direction];
+        if (out == nullptr || ingress_class(*out) != back.key.ingress()) return false;
+    }
+    forward.next_hop.store(hop.value(), relaxed);
+    forward.routes.store(routes, relaxed);
+    return true;
+}
+
+// Has nothing changed that the flow was decided by, or does it hold all the same? Ends it if not.
+bool flow_holds(WorkerContext& context, const FlowRef& flow) {
+    FlowDirection& forward = flow.forward();
+    if (forward.epoch.load(std::memory_order_relaxed) == context.scratch.epoch) [[likely]]
+        return true;
+    if (is_over(*flow.entry)) return false;
+    if (!filters_hold(context, *flow.entry) || !route_holds(context, flow)) {
+        context.flows.kill(*flow.entry);
+        return false;
+    }
+    forward.epoch.store(context.scratch.epoch, std::memory_order_relaxed);
+    return true;
+}
+
+bool is_tracked(const PacketMeta& meta, const FlowRef& flow) {
+    if (meta.protocol == kProtoTcp || meta.protocol == kProtoSctp) return !meta.has(kLaterFragment);
+    // For the others it only matters that there was an answer.
+    return flow.direction == 1 &&
+           (flow.forward().marks.load(std::memory_order_relaxed) & kFlowAnswered) == 0;
+}
+
+void take_next_hop(Burst& burst, unsigned i, const FlowRef& flow) {
+    const uint32_t bit = 1u << i;
+    burst.meta[i].next_hop = NextHopId{flow.forward().next_hop.load(std::memory_order_relaxed)};
+    burst.miss &= ~bit;
+    burst.unrouted &= ~bit;
+    const uint32_t marks = flow.forward().marks.load(std::memory_order_relaxed);
+    if ((marks & kFlowJudgeEgress) == 0) burst.judge_egress &= ~bit;
+    if ((marks & kFlowJudgeIngress) == 0) burst.judge_ingress &= ~bit;
+}
+
+}  // namespace
+
+uint32_t filter_generation(const PortConfig& port) {
+    if (port.policy != nullptr) return port.policy->generation;
+    return port.kind == PortKind::kUplink || port.has(kFilterOpen) ? kOpenGeneration
+                                                                   : kClosedGeneration;
+}
+
+PolicyQuery policy_query(const FlowKey& key, PolicyDirection direction, uint8_t icmp_code) {
+    const bool egress = direction == PolicyDirection::kEgress;
+    const uint16_t destination = Be16::from_raw(key.destination_port).to_host();
+    const uint8_t protocol = key.protocol();
+    const bool icmp = protocol == kProtoIcmp || protocol == kProtoIcmp6;
+    return {.remote = egress ? key.destination : key.source,
+            .protocol = protocol,
+            .port = icmp ? static_cast<uint16_t>(destination << 8 | icmp_code) : destination};
+}
+
+FlowVerdict flow_verdict(const PortConfig& port, const PolicyVerdict& verdict) {
+    return {.policy = filter_generation(port),
+            .set_generation = verdict.set_generation,
+            .set = verdict.set,
+            .stateful = verdict.stateful};
+}
+
+uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress) {
+    const auto lets_answers_through = [](const FlowVerdict& verdict) {
+        return verdict.stateful || verdict.policy == kOpenGeneration;
+    };
+    uint32_t marks = 0;
+    if (!lets_answers_through(ingress)) marks |= kFlowJudgeEgress;
+    if (!lets_answers_through(egress)) marks |= kFlowJudgeIngress;
+    return marks;
+}
+
+void ride_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
+    if (!flow_holds(context, flow)) return;
+    const PacketMeta& meta = burst.meta[i];
+    FlowDirection& forward = flow.forward();
+    bool refresh = true;
+    if (is_tracked(meta, flow)) {
+        if (is_over(*flow.entry)) return;
+        const TrackResult result =
+            track(meta, flow.direction, context.seconds, context.flows.limits(), *flow.entry);
+        if (result.before != result.after)
+            context.flows.status_changed(*flow.entry, result.before, result.after, context.seconds);
+        if (result.verdict == TrackVerdict::kInvalid)
+            return drop(context, burst, i, DropReason::kInvalidState);
+        if (result.verdict == TrackVerdict::kRestart) {
+            context.flows.kill(*flow.entry);
+            return;
+        }
+        refresh = result.refresh;
+    }
+    if (refresh && forward.last_seen.load(std::memory_order_relaxed) != context.seconds)
+        forward.last_seen.store(context.seconds, std::memory_order_relaxed);
+    take_next_hop(burst, i, flow);
+}
+
+void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
+    if (flow_holds(context, flow) && !is_over(*flow.entry)) take_next_hop(burst, i, flow);
+}
+
+}  // namespace slash32

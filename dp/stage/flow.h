@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the stages that find and make flows share: whether a flow still holds, and a packet on it.
+//
+// Thread safety: the worker's own, over shared flows (dp/abi/flow.h).
+#pragma once
+
+#include "dp/packet/burst.h"
+#include "dp/stage/context.h"
+
+namespace slash32 {
+
+// The generation that a flow remembers of a port's filter: its policy's, or one that says "open" or
+// "closed".
+uint32_t filter_generation(const PortConfig& port);
+
+// What the rules of `direction` look at in a packet of the key. `icmp_code` where it is ICMP.
+PolicyQuery policy_query(const FlowKey& key, PolicyDirection direction, uint8_t icmp_code);
+
+// What a flow keeps of the verdict of one end's filter.
+FlowVerdict flow_verdict(const PortConfig& port, const PolicyVerdict& verdict);
+
+// The marks of a flow's direction 1: which ends must be asked about its answers.
+uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress);
+
+// Puts the packet on a flow that its key has led to: checks that the flow still holds, tracks, and
+// takes the next hop from it. Drops the packet where it fits no state; leaves it a miss where the
+// flow is over, or becomes so by what has changed or by the packet itself.
+// REQUIRES: context.scratch is of this burst.
+void ride_flow(WorkerContext&, Burst&, unsigned i, const FlowRef&);
+
+// An ICMP error about a packet of the flow, on its way back. It changes nothing of the flow.
+void ride_flow_as_error(WorkerContext&, Burst&, unsigned i, const FlowRef&);
+
+}  // namespace slash32

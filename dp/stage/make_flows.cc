@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The make_flows stage: what both filters have let through, one of them by a stateful rule, becomes
+// a flow, so that the next packets and the answers pass by it alone.
+#include "dp/packet/icmp.h"
+#include "dp/stage/disposition.h"
+#include "dp/stage/flow.h"
+#include "dp/stage/stages.h"
+#include "dp/table/flow_key.h"
+#include "dp/table/track.h"
+
+#include <optional>
+
+namespace slash32 {
+namespace {
+
+void fill(const WorkerContext& context, const Burst& burst, unsigned i, const PortConfig& out,
+          FlowEntry& entry) {
+    const FlowScratch& scratch = context.scratch;
+    const auto relaxed = std::memory_order_relaxed;
+    auto& [forward, back] = entry.directions;
+    forward.key = scratch.keys[i];
+    back.key = reverse_key(forward.key, ingress_class(out));
+    forward.epoch.store(scratch.epoch, relaxed);
+    forward.next_hop.store(burst.meta[i].next_hop.value(), relaxed);
+    forward.routes.store(scratch.routes, relaxed);
+    // The answers' way is looked up with the first of them.
+    back.epoch.store(0, relaxed);
+    back.next_hop.store(0, relaxed);
+    for (FlowDirection* direction : {&forward, &back})
+        direction->last_seen.store(context.seconds, relaxed);
+    auto& [egress, ingress] = entry.first.verdicts;
+    egress = flow_verdict(*burst.in, scratch.egress[i]);
+    ingress = flow_verdict(out, scratch.ingress[i]);
+    forward.marks.store(0, relaxed);
+    back.marks.store(answer_marks(egress, ingress), relaxed);
+    entry.second.out = ingress_class(out);
+}
+
+// Why there is no flow; nothing where there is one now, or the packet has found another's.
+std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
+                               const PortConfig& out) {
+    FlowTable& flows = context.flows;
+    DropReason why{};
+    const PortId charged = burst.in->kind == PortKind::kUplink ? out.id : burst.in->id;
+    FlowEntry* entry = flows.allocate(charged, why);
+    if (entry == nullptr) return why;
+    fill(context, burst, i, out, *entry);
+    if (!begin_tracking(burst.meta[i], flows.limits(), *entry)) {
+        flows.give_back(*entry);
+        return DropReason::kInvalidState;
+    }
+    FlowRef other;
+    FlowTable::Linked linked = flows.link(*entry, context.seconds, other);
+    // Another VM's flow that nobody has answered gives way; an answered one stays.
+    if (linked == FlowTable::Linked::kClash && flows.evict(*other.entry))
+        linked = flows.link(*entry, context.seconds, other);
+    switch (linked) {
+        case FlowTable::Linked::kYes:
+            burst.miss &= ~(1u << i);
+            return {};
+        case FlowTable::Linked::kExists:
+            // Made by the packet before, or by another worker meanwhile.
+            flows.give_back(*entry);
+            ride_flow(context, burst, i, other);
+            return {};
+        case FlowTable::Linked::kClash:
+            flows.give_back(*entry);
+            return DropReason::kFlowClash;
+        case FlowTable::Linked::kFull:
+            break;
+    }
+    flows.give_back(*entry);
+    return DropReason::kFlowTableFull;
+}
+
+}  // namespace
+
+void make_flows(WorkerContext& context, Burst& burst) {
+    if (context.policy_ports == 0 || !context.flows.enabled()) return;
+    for_each_packet(burst.live & burst.miss, [&](unsigned i) {
+        const FlowScratch& scratch = context.scratch;
+        if (!scratch.egress[i].stateful && !scratch.ingress[i].stateful) return;
+        // Its first part has a flow, or has not been let through.
+        if (burst.meta[i].has(kLaterFragment)) return;
+        if (is_icmp_error(burst.meta[i]))
+            return drop(context, burst, i, DropReason::kUnrelatedError);
+        const PortConfig& out = *context.ports[burst.meta[i].out_port.value()];
+        if (const auto refusal = make(context, burst, i, out)) drop(context, burst, i, *refusal);
+    });
+}
+
+}  // namespace slash32

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dp/table/flow_table.h"
+
+#include "dp/abi/fib.h"
+#include "dp/base/assert.h"
+#include "dp/table/flow_bucket.h"
+
+#include <rte_pause.h>
+#include <rte_prefetch.h>
+#include <rte_rcu_qsbr.h>
+
+#include <algorithm>
+#include <bit>
+
+namespace slash32 {
+namespace {
+
+constexpr unsigned kLinkAttempts = 64;
+
+bool is_over(FlowPhase phase) {
+    return phase == FlowPhase::kDead || phase == FlowPhase::kFlushed;
+}
+bool is_over(const FlowRef& flow) {
+    return is_over(flow.entry->first.status.load(std::memory_order_acquire).phase);
+}
+bool is_half_open(FlowPhase phase) {
+    return phase == FlowPhase::kEmbryonic;
+}
+bool is_evictable(FlowPhase phase) {
+    return phase == FlowPhase::kEmbryonic || phase == FlowPhase::kClosing;
+}
+
+// A change of `count` in half-open flows, modulo 2^32.
+void count_half_open(FlowTables& tables, PortId charged, uint32_t count) {
+    tables.half_open.fetch_add(count, std::memory_order_relaxed);
+    tables.shares[charged.value()].half_open.fetch_add(count, std::memory_order_relaxed);
+}
+void count_flows(FlowTables& tables, PortId charged, uint32_t count) {
+    tables.used.fetch_add(count, std::memory_order_relaxed);
+    tables.shares[charged.value()].flows.fetch_add(count, std::memory_order_relaxed);
+}
+constexpr uint32_t kOneLess = UINT32_MAX;
+
+uint64_t changed_head(uint64_t head, uint32_t first) {
+    return ((head >> 32) + 1) << 32 | first;
+}
+
+}  // namespace
+
+FlowTable::FlowTable(FlowTables* shared, rte_rcu_qsbr* quiescent, unsigned worker, unsigned workers)
+    : shared_(shared), quiescent_(quiescent) {
+    const uint64_t count = shared->entry_count;
+    begin_ = static_cast<uint32_t>(count * worker / workers);
+    end_ = static_cast<uint32_t>(count * (worker + 1) / workers);
+    sweep_ = begin_;
+}
+
+uint64_t FlowTable::hash(const FlowKey& key) const {
+    const auto& seed = shared_->seed;
+    uint64_t ends;
+    std::memcpy(&ends, &key.source_port, sizeof ends);
+    const uint64_t a = multiply_fold(key.source[0] ^ seed[0], key.source[1] ^ seed[1]);
+    const uint64_t b = multiply_fold(key.destination[0] ^ seed[2], key.destination[1] ^ seed[3]);
+    return multiply_fold(a ^ ends, std::rotl(b, 32) ^ seed[1]);
+}
+
+FlowTable::Place FlowTable::place(uint64_t hash) const {
+    const auto first = static_cast<uint32_t>(hash) & shared_->bucket_mask;
+    const auto tag = static_cast<uint16_t>(hash >> 48);
+    // Another bucket, by bits that chose neither the first nor the tag.
+    const uint32_t second =
+        (first ^ (static_cast<uint32_t>(hash >> 24) | 1)) & shared_->bucket_mask;
+    return {&shared_->buckets[first], &shared_->buckets[second], tag};
+}
+
+FlowRef FlowTable::find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const {
+    for (unsigned match = match_tags(bucket, tag); match != 0; match &= match - 1) {
+        const auto at = static_cast<unsigned>(std::countr_zero(match));
+        // Pairs with the release of insert(): the entry is complete.
+        const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
+        if (link == 0) continue;
+        FlowEntry& entry = shared_->entries[(link - 1) >> 1];
+        const unsigned direction = (link - 1) & 1;
+        if (entry.directions[direction].key == key) return {&entry, direction};
+    }
+    return {};
+}
+
+FlowRef FlowTable::find(const FlowKey& key, const Place& place) const {
+    const FlowRef found = find_in(*place.first, place.tag, key);
+    if (found || place.first->overflow.load(std::memory_order_relaxed) == 0) [[likely]]
+        return found;
+    return find_in(*place.second, place.tag, key);
+}
+
+FlowRef FlowTable::lookup(const FlowKey& key) const {
+    return find(key, place(hash(key)));
+}
+
+void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, FlowRef* found) const {
+    std::array<Place, kBurstSize> places;
+    for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        const auto i = static_cast<unsigned>(std::countr_zero(lanes));
+        places[i] = place(hash(keys[i]));
+        rte_prefetch0(places[i].first);
+    }
+    for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        const auto i = static_cast<unsigned>(std::countr_zero(lanes));
+        const unsigned match = match_tags(*places[i].first, places[i].tag);
+        if (match == 0) continue;
+        const uint32_t link =
+            places[i].first->links[static_cast<unsigned>(std::countr_zero(match))].load(
+                std::memory_order_relaxed);
+        if (link != 0) rte_prefetch0(&shared_->entries[(link - 1) >> 1].directions[(link - 1) & 1]);
+    }
+    for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
+        const auto i = static_cast<unsigned>(std::countr_zero(lanes));
+        found[i] = find(keys[i], places[i]);
+    }
+}
+
+FlowEntry* FlowTable::allocate(PortId charged, DropReason& why) {
+    const FlowLimits& limits = shared_->limits;
+    FlowShare& share = shared_->shares[charged.value()];
+    const auto relaxed = std::memory_order_relaxed;
+    const uint32_t half_open = share.half_open.load(relaxed);
+    if (half_open >= limits.half_open_per_port.load(relaxed) ||
+        share.flows.load(relaxed) >= limits.flows_per_port.load(relaxed)) {
+        why = DropReason::kFlowLimit;
+        if (!evict_for(charged, false)) return nullptr;
+    } else if (shared_->used.load(relaxed) >= shared_->capacity ||
+               shared_->half_open.load(relaxed) >= limits.half_open.load(relaxed)) {
+        why = DropReason::kFlowTableFull;
+        if (!evict_for(charged, true)) return nullptr;
+    }
+    uint32_t index = 0;
+    if (!take_index(index)) {
+        why = DropReason::kFlowTableFull;
+        return nullptr;
+    }
+    count_flows(*shared_, charged, 1);
+    count_half_open(*shared_, charged, 1);
+    FlowEntry& entry = shared_->entries[index];
+    entry.second.charged = charged;
+    shared_->summaries[index].charged.store(charged, relaxed);
+    return &entry;
+}
+
+// The counts that allocate() made, taken back.
+void FlowTable::give_back(FlowEntry& entry) {
+    count_flows(*shared_, entry.second.charged, kOneLess);
+    count_half_open(*shared_, entry.second.charged, kOneLess);
+    release_index(index_of(entry));
+}
+
+// From the ones at hand, from those that others have given back, or one that nobody has used.
+bool FlowTable::take_index(uint32_t& index) {
+    if (cached_ > 0) {
+        index = cache_[--cached_];
+        return true;
+    }
+    uint64_t head = shared_->free_head.load(std::memory_order_acquire);
+    while (static_cast<uint32_t>(head) != 0) {
+        index = static_cast<uint32_t>(head) - 1;
+        // It may be taken by another worker meanwhile; then the count in the head has changed.
+        const uint32_t next =
+            shared_->entries[index].second.created.load(std::memory_order_relaxed);
+        if (shared_->free_head.compare_exchange_weak(head, changed_head(head, next),
+                                                     std::memory_order_acq_rel)) {
+            return true;
+        }
+    }
+    if (shared_->fresh.load(std::memory_order_relaxed) < shared_->entry_count) {
+        index = shared_->fresh.fetch_add(1, std::memory_order_relaxed);
+        if (index < shared_->entry_count) return true;
+        shared_->fresh.fetch_sub(1, std::memory_order_relaxed);
+    }
+    reclaim();
+    if (cached_ == 0) return false;
+    index = cache_[--cached_];
+    return true;
+}
+
+// Half of a full cache goes to where other workers find it, as one chain.
+void FlowTable::release_index(uint32_t index) {
+    if (cached_ == kCacheSize) {
+        const uint32_t first = kCacheSize / 2;
+        const auto next_of = [&](uint32_t at) -> std::atomic<uint32_t>& {
+            return shared_->entries[cache_[at]].second.created;
+        };
+        for (uint32_t at = first; at + 1 < kCacheSize; ++at)
+            next_of(at).store(cache_[at + 1] + 1, std::memory_order_relaxed);
+        uint64_t head = shared_->free_head.load(std::memory_order_relaxed);
+        do {
+            next_of(kCacheSize - 1).store(static_cast<uint32_t>(head), std::memory_order_relaxed);
+        } while (!shared_->free_head.compare_exchange_weak(
+            head, changed_head(head, cache_[first] + 1), std::memory_order_acq_rel));
+        cached_ = first;
+    }
+    cache_[cached_++] = index;
+}
+
+// Puts `link` into a bucket of `a` and the next one into one of `b`, or neither. Never waits for a
+// second bucket's lock: whoever holds it may be waiting for one of the first.
+// REQUIRES: the caller holds the locks of both first buckets.
+bool FlowTable::put_both(const Place& a, const Place& b, uint32_t link) {
+    FlowBucket* extra[2] = {};
+    const auto is_held = [&](const FlowBucket* bucket) {
+        return bucket == a.first || bucket == b.first || bucket == extra[0];
+    };
+    // A locked bucket with a free link, beside `taken` ones of it that are spoken for.
+    const auto room = [&](const Place& at, const FlowBucket* taken, FlowBucket*& locked) {
+        if (free_links(*at.first) > unsigned{at.first == taken}) return at.first;
+        if (!is_held(at.second)) {
+            if (!try_lock(*at.second)) return static_cast<FlowBucket*>(nullptr);
+            locked = at.second;
+        }
+        return free_links(*at.second) > unsigned{at.second == taken} ? at.second : nullptr;
+    };
+    FlowBucket* const for_a = room(a, nullptr, extra[0]);
+    FlowBucket* const for_b = for_a != nullptr ? room(b, for_a, extra[1]) : nullptr;
+    if (for_b != nullptr) {
+        put_link(*for_a, a.tag, link);
+        put_link(*for_b, b.tag, link + 1);
+        a.first->overflow.fetch_add(for_a != a.first, std::memory_order_relaxed);
+        b.first->overflow.fetch_add(for_b != b.first, std::memory_order_relaxed);
+    }
+    for (FlowBucket* locked : extra) {
+        if (locked != nullptr) unlock(*locked);
+    }
+    return for_b != nullptr;
+}
+
+void FlowTable::remove(const FlowKey& key, uint32_t link) {
+    const Place at = place(hash(key));
+    lock(*at.first);
+    if (!clear_link(*at.first, link) && at.first->overflow.load(std::memory_order_relaxed) != 0) {
+        unlock(*at.first);
+        lock_both(*at.first, *at.second);
+        if (!clear_link(*at.first, link) && clear_link(*at.second, link))
+            at.first->overflow.fetch_sub(1, std::memory_order_relaxed);
+        unlock_both(*at.first, *at.second);
+        return;
+    }
+    unlock(*at.first);
+}
+
+// Whether what stands at a key is over: then its place is free. The caller holds the lock.
+bool FlowTable::drop_dead(const FlowRef& found, const Place& place) {
+    if (!is_over(found)) return false;
+    const uint32_t link = (index_of(*found.entry) << 1 | found.direction) + 1;
+    if (clear_link(*place.first, link)) return true;
+    if (place.second == place.first || !try_lock(*place.second)) return false;
+    const bool cleared = clear_link(*place.second, link);
+    if (cleared) place.first->overflow.fetch_sub(1, std::memory_order_relaxed);
+    unlock(*place.second);
+    return cleared;
+}
+
+FlowTable::Linked FlowTable::link_locked(FlowEntry& entry, const Place& a, const Place& b,
+                                         FlowRef& other) {
+    other = find(entry.directions[0].key, a);
+    if (other && !drop_dead(other, a)) return is_over(other) ? Linked::kFull : Linked::kExists;
+    other = find(entry.directions[1].key, b);
+    if (other && !drop_dead(other, b)) return is_over(other) ? Linked::kFull : Linked::kClash;
+    return put_both(a, b, (index_of(entry) << 1) + 1) ? Linked::kYes : Linked::kFull;
+}
+
+FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other) {
+    const Place a = place(hash(entry.directions[0].key));
+    const Place b = place(hash(entry.directions[1].key));
+    const FlowStatus status = entry.first.status.load(std::memory_order_relaxed);
+    // Before anybody can find it, since from then on anybody may change or end it.
+    const bool half_open = is_half_open(status.phase);
+    if (!half_open) count_half_open(*shared_, entry.second.charged, kOneLess);
+    entry.second.created.store(now, std::memory_order_relaxed);
+    Linked linked = Linked::kFull;
+    for (unsigned attempt = 0; attempt < kLinkAttempts && linked == Linked::kFull; ++attempt) {
+        lock_both(*a.first, *b.first);
+        linked = link_locked(entry, a, b, other);
+        if (linked == Linked::kYes) {
+            FlowSummary& summary = shared_->summaries[index_of(entry)];
+            const auto state = static_cast<size_t>(status.state);
+            const uint32_t timeout =
+                shared_->limits.timeouts[state].load(std::memory_order_relaxed);
+            summary.phase.store(status.phase, std::memory_order_relaxed);
+            summary.expires.store(now + timeout + 1, std::memory_order_release);
+        }
+        unlock_both(*a.first, *b.first);
+        if (linked == Linked::kFull) rte_pause();
+    }
+    if (linked != Linked::kYes && !half_open) count_half_open(*shared_, entry.second.charged, 1);
+    return linked;
+}
+
+// REQUIRES: this worker has moved the flow's phase to kDead from `last`.
+void FlowTable::take_out(FlowEntry& entry, FlowStatus last) {
+    const uint32_t index = index_of(entry);
+    shared_->summaries[index].expires.store(0, std::memory_order_relaxed);
+    for (unsigned d = 0; d < 2; ++d)
+        remove(entry.directions[d].key, (index << 1 | d) + 1);
+    count_flows(*shared_, entry.second.charged, kOneLess);
+    if (is_half_open(last.phase)) count_half_open(*shared_, entry.second.charged, kOneLess);
+    retired_[retired_tail_++ % kRetiredMax] = index;
+    ++open_;
+}
+
+bool FlowTable::end(FlowEntry& entry, bool only_evictable) {
+    if (retired_tail_ - retired_head_ == kRetiredMax) {
+        reclaim();
+        if (retired_tail_ - retired_head_ == kRetiredMax) return false;
+    }
+    FlowStatus last = entry.first.status.load(std::memory_order_acquire);
+    for (;;) {
+        if (last.phase == FlowPhase::kDead) return false;
+        if (only_evictable && !is_evictable(last.phase)) return false;
+        FlowStatus dead = last;
+        dead.phase = FlowPhase::kDead;
+        if (entry.first.status.compare_exchange_weak(last, dead, std::memory_order_acq_rel)) break;
+    }
+    take_out(entry, last);
+    return true;
+}
+
+bool FlowTable::kill(FlowEntry& entry) {
+    return end(entry, false);
+}
+
+bool FlowTable::evict(FlowEntry& entry) {
+    return end(entry, true);
+}
+
+// Makes room by ending a flow that is not assured: one of the port's own, or of anybody who has
+// more of them than the port.
+bool FlowTable::evict_for(PortId charged, bool anybody) {
+    const auto relaxed = std::memory_order_relaxed;
+    const uint32_t own = shared_->shares[charged.value()].half_open.load(relaxed);
+    const uint32_t touched = std::min(shared_->fresh.load(relaxed), shared_->entry_count);
+    for (uint32_t n = 0; n < std::min(kEvictionScan, touched); ++n) {
+        if (hand_ >= touched) hand_ = 0;
+        const uint32_t index = hand_++;
+        const FlowSummary& summary = shared_->summaries[index];
+        if (summary.expires.load(relaxed) == 0 || !is_evictable(summary.phase.load(relaxed)))
+            continue;
+        const PortId of = summary.charged.load(relaxed);
+        if (of != charged &&
+            !(anybody && shared_->shares[of.value()].half_open.load(relaxed) > own))
+            continue;
+        if (evict(shared_->entries[index])) return true;
+    }
+    return false;
+}
+
+void FlowTable::status_changed(FlowEntry& entry, FlowStatus before, FlowStatus after,
+                               uint32_t now) {
+    const auto relaxed = std::memory_order_relaxed;
+    const int change = int{is_half_open(after.phase)} - int{is_half_open(before.phase)};
+    if (change != 0) count_half_open(*shared_, entry.second.charged, static_cast<uint32_t>(change));
+    FlowSummary& summary = shared_->summaries[index_of(entry)];
+    summary.phase.store(after.phase, relaxed);
+    const uint32_t timeout =
+        shared_->limits.timeouts[static_cast<size_t>(after.state)].load(relaxed);
+    uint32_t expires = summary.expires.load(relaxed);
+    // Not where somebody has ended the flow meanwhile.
+    while (expires != 0 &&
+           !summary.expires.compare_exchange_weak(expires, now + timeout + 1, relaxed)) {
+    }
+}
+
+// The open batch begins to wait.
+void FlowTable::seal_batch() {
+    if (open_ == 0 || batch_tail_ - batch_head_ == kBatchesMax) return;
+    batches_[batch_tail_++ % kBatchesMax] = {rte_rcu_qsbr_start(quiescent_), open_};
+    open_ = 0;
+}
+
+void FlowTable::reclaim() {
+    while (batch_head_ != batch_tail_) {
+        const Batch& batch = batches_[batch_head_ % kBatchesMax];
+        if (rte_rcu_qsbr_check(quiescent_, batch.token, false) != 1) break;
+        for (uint32_t n = 0; n < batch.size; ++n) {
+            const uint32_t index = retired_[retired_head_++ % kRetiredMax];
+            FlowEntry& entry = shared_->entries[index];
+            for (FlowDirection& direction : entry.directions) {
+                direction.epoch.store(0, std::memory_order_relaxed);
+                direction.marks.store(0, std::memory_order_relaxed);
+            }
+            entry.second.version.fetch_add(1, std::memory_order_release);
+            release_index(index);
+        }
+        ++batch_head_;
+    }
+    seal_batch();
+}
+
+void FlowTable::examine(uint32_t index, uint32_t now) {
+    FlowEntry& entry = shared_->entries[index];
+    const auto relaxed = std::memory_order_relaxed;
+    const FlowStatus status = entry.first.status.load(std::memory_order_acquire);
+    if (status.phase == FlowPhase::kDead) return;
+    if (status.phase == FlowPhase::kFlushed) {
+        kill(entry);
+        return;
+    }
+    const uint32_t seen = std::max(entry.directions[0].last_seen.load(relaxed),
+                                   entry.directions[1].last_seen.load(relaxed));
+    const uint32_t timeout =
+        shared_->limits.timeouts[static_cast<size_t>(status.state)].load(relaxed);
+    const uint32_t expires = seen + timeout + 1;
+    if (expires <= now) {
+        kill(entry);
+        return;
+    }
+    uint32_t hint = shared_->summaries[index].expires.load(relaxed);
+    if (hint != 0)
+        shared_->summaries[index].expires.compare_exchange_strong(hint, expires, relaxed);
+}
+
+void FlowTable::sweep(uint32_t count, uint32_t now) {
+    for (uint32_t n = 0; n < count && begin_ != end_; ++n) {
+        const uint32_t expires = shared_->summaries[sweep_].expires.load(std::memory_order_acquire);
+        if (expires != 0 && expires <= now) examine(sweep_, now);
+        if (++sweep_ == end_) sweep_ = begin_;
+    }
+}
+
+bool FlowTable::has_flows() const {
+    return shared_->used.load(std::memory_order_relaxed) != 0 || retired_head_ != retired_tail_;
+}
+
+void FlowTable::maintain(uint64_t tsc, uint64_t hz, uint32_t now) {
+    if (retired_head_ != retired_tail_) reclaim();
+    if (tsc < next_step_) return;
+    // The whole share once a second.
+    const uint64_t interval = hz * kSweepStep / std::max(end_ - begin_, kSweepStep);
+    // Who has slept does not catch up on more than a share.
+    next_step_ = std::max(next_step_ + interval, tsc > hz ? tsc - hz : 0);
+    sweep(kSweepStep, now);
+}
+
+bool flush_flow(FlowTables& tables, uint32_t index) {
+    if (tables.summaries[index].expires.load(std::memory_order_acquire) == 0) return false;
+    FlowEntry& entry = tables.entries[index];
+    FlowStatus last = entry.first.status.load(std::memory_order_acquire);
+    FlowStatus flushed;
+    do {
+        if (is_over(last.phase)) return false;
+        flushed = last;
+        flushed.phase = FlowPhase::kFlushed;
+    } while (!entry.first.status.compare_exchange_weak(last, flushed, std::memory_order_acq_rel));
+    if (is_half_open(last.phase)) count_half_open(tables, entry.second.charged, kOneLess);
+    uint32_t expires = tables.summaries[index].expires.load(std::memory_order_relaxed);
+    while (expires != 0 && !tables.summaries[index].expires.compare_exchange_weak(
+                               expires, 1, std::memory_order_relaxed)) {
+    }
+    return true;
+}
+
+}  // namespace slash32

@@ -23,19 +23,17 @@ namespace slash32 {
 struct Mac {
     std::array<uint8_t, 6> bytes{};
     constexpr auto operator<=>(const Mac&) const = default;
-    constexpr bool operator==(const Mac& other) const {
-        const Words a = std::bit_cast<Words>(bytes);
-        const Words b = std::bit_cast<Words>(other.bytes);
-        return ((a.first ^ b.first) | (a.last ^ b.last)) == 0;
-    }
+    constexpr bool operator==(const Mac& other) const { return number() == other.number(); }
     constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }
-    constexpr bool is_zero() const { return *this == Mac{}; }
+    constexpr bool is_zero() const { return number() == 0; }
 
   private:
-    struct [[gnu::packed]] Words {
-        uint32_t first;
-        uint16_t last;
-    };
+    // Compiled to two loads.
+    constexpr uint64_t number() const {
+        const uint32_t low = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | uint32_t{bytes[3]} << 24;
+        const uint32_t high = bytes[4] | uint32_t{bytes[5]} << 8;
+        return low | uint64_t{high} << 32;
+    }
 };
 
 struct Ip4 {

@@ -66,8 +66,9 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
 void route(WorkerContext& context, Burst& burst) {
     const uint32_t ipv4 = burst.live & burst.ipv4;
     const uint32_t ipv6 = burst.live & burst.ipv6;
+    const VrfId vrf = burst.in->vrf;  // read once, whatever fill() may write
     std::array<VrfId, kBurstSize> vrfs;
-    vrfs.fill(burst.in->vrf);
+    vrfs.fill(vrf);
     if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4, vrfs.data());
     if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6, vrfs.data());
     for_each_packet(ipv4 | ipv6, [&](unsigned i) { apply(context, burst, i); });

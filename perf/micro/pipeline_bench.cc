@@ -32,6 +32,8 @@ using test::Bytes;
 constexpr unsigned kFlows = 1024;
 constexpr unsigned kPoolSize = 8191;
 constexpr unsigned kPoolCache = 256;
+// Small, so that a burst lies in a few pages of 4 KB: the router's buffers are in large ones.
+constexpr uint16_t kDataRoom = RTE_PKTMBUF_HEADROOM + 128;
 constexpr PortId kFrom{1};
 constexpr PortId kTo{2};
 constexpr NextHopId kHop{1};

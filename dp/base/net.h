@@ -8,6 +8,7 @@
 #include "dp/base/endian.h"
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -17,11 +18,22 @@
 
 namespace slash32 {
 
+// Addresses are compared on the packet path: equality is written as one of words, because the one
+// of arrays is a call of memcmp.
 struct Mac {
     std::array<uint8_t, 6> bytes{};
     constexpr auto operator<=>(const Mac&) const = default;
+    constexpr bool operator==(const Mac& other) const { return number() == other.number(); }
     constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }
-    constexpr bool is_zero() const { return *this == Mac{}; }
+    constexpr bool is_zero() const { return number() == 0; }
+
+  private:
+    // Compiled to two loads.
+    constexpr uint64_t number() const {
+        const uint32_t low = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | uint32_t{bytes[3]} << 24;
+        const uint32_t high = bytes[4] | uint32_t{bytes[5]} << 8;
+        return low | uint64_t{high} << 32;
+    }
 };
 
 struct Ip4 {
@@ -32,6 +44,11 @@ struct Ip4 {
 struct Ip6 {
     std::array<uint8_t, 16> bytes{};
     constexpr auto operator<=>(const Ip6&) const = default;
+    constexpr bool operator==(const Ip6& other) const {
+        const auto a = std::bit_cast<std::array<uint64_t, 2>>(bytes);
+        const auto b = std::bit_cast<std::array<uint64_t, 2>>(other.bytes);
+        return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+    }
     constexpr bool is_unspecified() const { return *this == Ip6{}; }
     constexpr bool is_multicast() const { return bytes[0] == 0xff; }
     constexpr bool is_link_local() const { return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80; }

@@ -8,6 +8,7 @@
 #include "dp/base/endian.h"
 #include "dp/packet/headers.h"
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -27,12 +28,13 @@ ChecksumSum checksum_add(ChecksumSum sum, const void* data, size_t length);
 ChecksumSum checksum_add_chain(ChecksumSum sum, const rte_mbuf* packet, uint32_t offset,
                                uint32_t length);
 
+// Adds the halves until 16 bits are left. (In the upper half of x + rotated x stands the sum of the
+// halves of x, with the carry of the same sum in the lower half added back to it.)
 constexpr uint16_t checksum_fold(ChecksumSum sum) {
-    sum = (sum & 0xffffffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<uint16_t>(sum);
+    sum += std::rotl(sum, 32);
+    auto half = static_cast<uint32_t>(sum >> 32);
+    half += std::rotl(half, 16);
+    return static_cast<uint16_t>(half >> 16);
 }
 
 // What stands in a checksum field for a sum over everything else.
@@ -49,9 +51,12 @@ ChecksumSum pseudo_header_sum(const Ipv6Header& ip, uint8_t protocol, uint32_t l
 inline ChecksumSum ipv4_header_sum(const Ipv4Header& ip) {
     if (ip.length() != sizeof ip) [[unlikely]]
         return checksum_add(0, &ip, ip.length());
-    uint32_t words[sizeof ip / 4];
-    std::memcpy(words, &ip, sizeof words);
-    return uint64_t{words[0]} + words[1] + words[2] + words[3] + words[4];
+    const auto word = [&ip](size_t i) {
+        uint32_t value;
+        std::memcpy(&value, reinterpret_cast<const uint8_t*>(&ip) + 4 * i, sizeof value);
+        return uint64_t{value};
+    };
+    return word(0) + word(1) + word(2) + word(3) + word(4);
 }
 // The checksum field taken as it is: 0 when it is right.
 inline uint16_t ipv4_header_residue(const Ipv4Header& ip) {

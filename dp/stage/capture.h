@@ -16,10 +16,12 @@ namespace slash32 {
 void capture_packet(WorkerContext&, PortId port, const rte_mbuf* packet, CaptureDirection,
                     DropReason reason = DropReason{});
 
-inline void capture_sent(WorkerContext& context, PortId port, const rte_mbuf* packet) {
+inline void capture_sent(WorkerContext& context, PortId port, rte_mbuf* const* packets,
+                         uint16_t count) {
     if (context.capture_count == 0) [[likely]]
         return;
-    capture_packet(context, port, packet, CaptureDirection::kOut);
+    for (uint16_t i = 0; i < count; ++i)
+        capture_packet(context, port, packets[i], CaptureDirection::kOut);
 }
 inline void capture_dropped(WorkerContext& context, PortId port, const rte_mbuf* packet,
                             DropReason reason) {

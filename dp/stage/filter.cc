@@ -75,6 +75,13 @@ void filter_ingress(WorkerContext& context, Burst& burst) {
     const auto port_of = [&](unsigned i) -> const PortConfig& {
         return *context.ports[burst.meta[i].out_port.value()];
     };
+    if (context.policy_ports == 0) {
+        for_each_packet(mask, [&](unsigned i) {
+            if (!is_open(port_of(i)))
+                deny(context, burst, i, port_of(i), DropReason::kDeniedIngress);
+        });
+        return;
+    }
     const uint32_t refused = judge(context, burst, mask, PolicyDirection::kIngress,
                                    context.scratch.ingress.data(), port_of);
     for_each_packet(refused, [&](unsigned i) {

@@ -131,8 +131,14 @@ const TxPort* ready_port(const WorkerContext& context, PortId out) {
 }  // namespace
 
 void resolve_offloads(WorkerContext& context, Burst& burst) {
+    // Most bursts lead to one port.
+    PortId out = kNoPort;
+    const TxPort* tx = nullptr;
     for_each_packet(burst.tx, [&](unsigned i) {
-        const TxPort* tx = ready_port(context, burst.meta[i].out_port);
+        if (burst.meta[i].out_port != out) {
+            out = burst.meta[i].out_port;
+            tx = ready_port(context, out);
+        }
         if (tx == nullptr) [[unlikely]] {
             return drop(context, burst, i, DropReason::kPortDown);
         }

@@ -10,8 +10,6 @@
 #include "dp/stage/disposition.h"
 #include "dp/stage/stages.h"
 
-#include <rte_prefetch.h>
-
 #include <optional>
 
 namespace slash32 {
@@ -20,20 +18,22 @@ namespace {
 constexpr uint32_t kL2 = sizeof(EthernetHeader);
 using Refusal = std::optional<DropReason>;  // nothing: the packet is fine so far
 
-Refusal parse_ethernet(const PortConfig& in, const rte_mbuf* packet, const EthernetHeader& ethernet,
+Refusal parse_ethernet(const PortConfig& in, const rte_mbuf* packet, const HeaderView& view,
                        PacketMeta& meta) {
+    const auto* ethernet = view.at<EthernetHeader>(0);
+    if (ethernet == nullptr) return view.missing(0, kL2, DropReason::kTruncatedEthernet);
     if ((packet->ol_flags & (RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED)) != 0) {
         return DropReason::kBadVlan;
     }
-    if (ethernet.source.is_multicast() || ethernet.source.is_zero()) {
+    if (ethernet->source.is_multicast() || ethernet->source.is_zero()) {
         return DropReason::kSourceMacMulticast;
     }
-    if (ethernet.destination != in.router_mac) {
-        if (!ethernet.destination.is_multicast()) return DropReason::kWrongDestinationMac;
+    if (ethernet->destination != in.router_mac) {
+        if (!ethernet->destination.is_multicast()) return DropReason::kWrongDestinationMac;
         constexpr Mac kBroadcastMac{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-        meta.flags |= ethernet.destination == kBroadcastMac ? kLinkBroadcast : kLinkMulticast;
+        meta.flags |= ethernet->destination == kBroadcastMac ? kLinkBroadcast : kLinkMulticast;
     }
-    const Be16 type = ethernet.type.get();
+    const Be16 type = ethernet->type.get();
     if (type == kEtherIpv4) {
         meta.kind = PacketKind::kIpv4;
     } else if (type == kEtherIpv6) {
@@ -91,9 +91,10 @@ Refusal check_fragment(uint32_t offset, uint32_t length, bool more, uint8_t prot
     return {};
 }
 
-// `length` of the transport header and what follows, in this packet.
-Refusal parse_transport(const HeaderView& view, uint32_t length, PacketMeta& meta) {
+template <PacketKind kKind>
+Refusal parse_transport(const HeaderView& view, PacketMeta& meta) {
     const uint32_t l4 = kL2 + meta.l3_length;
+    const uint32_t length = uint32_t{meta.ip_length} - meta.l3_length;  // in this packet
     const auto need = [&](uint32_t n) -> Refusal {
         if (length < n) return DropReason::kTruncatedTransport;
         if (!view.holds(l4, n)) return DropReason::kSplitHeader;
@@ -116,10 +117,10 @@ Refusal parse_transport(const HeaderView& view, uint32_t length, PacketMeta& met
             break;
         }
         case kProtoIcmp:
-            if (meta.kind == PacketKind::kIpv4) size = sizeof(IcmpHeader);
+            if (kKind == PacketKind::kIpv4) size = sizeof(IcmpHeader);
             break;
         case kProtoIcmp6:
-            if (meta.kind == PacketKind::kIpv6) size = sizeof(IcmpHeader);
+            if (kKind == PacketKind::kIpv6) size = sizeof(IcmpHeader);
             break;
         case kProtoSctp:
             // The first chunk's header (RFC 9260 section 3.2), and of an INIT the tag it chooses.
@@ -159,7 +160,7 @@ Refusal check_ipv4_addresses(const Ipv4Header& ip, const PacketMeta& meta, bool&
     return {};
 }
 
-Refusal parse_ipv4(rte_mbuf* packet, const HeaderView& view, PacketMeta& meta, bool& group) {
+Refusal parse_ipv4(const rte_mbuf* packet, const HeaderView& view, PacketMeta& meta, bool& group) {
     const auto* ip = view.at<Ipv4Header>(kL2);
     if (ip == nullptr) {
         return view.missing(kL2, sizeof(Ipv4Header), DropReason::kTruncatedIpv4);
@@ -185,16 +186,16 @@ Refusal parse_ipv4(rte_mbuf* packet, const HeaderView& view, PacketMeta& meta, b
             return refusal;
         }
     }
-    const uint32_t length = uint32_t{total} - header;
     const uint16_t fragment = ip->fragment.host();
     if ((fragment & (kIpv4MoreFragments | kIpv4OffsetMask)) != 0) [[unlikely]] {
         const uint32_t offset = (fragment & uint32_t{kIpv4OffsetMask}) * 8;
         meta.flags |= offset == 0 ? kFragment : kFragment | kLaterFragment;
         const bool more = (fragment & kIpv4MoreFragments) != 0;
+        const uint32_t length = uint32_t{total} - header;
         if (Refusal refusal = check_fragment(offset, length, more, ip->protocol)) return refusal;
     }
     if (!meta.has(kLaterFragment)) {
-        if (Refusal refusal = parse_transport(view, length, meta)) return refusal;
+        if (Refusal refusal = parse_transport<PacketKind::kIpv4>(view, meta)) return refusal;
     }
     return check_ipv4_addresses(*ip, meta, group);
 }
@@ -242,7 +243,8 @@ Refusal parse_extensions(const HeaderView& view, uint32_t total, PacketMeta& met
                           chain.protocol);
 }
 
-Refusal parse_ipv6(const HeaderView& view, PacketMeta& meta, bool& group) {
+Refusal parse_ipv6(const rte_mbuf* /*packet*/, const HeaderView& view, PacketMeta& meta,
+                   bool& group) {
     const auto* ip = view.at<Ipv6Header>(kL2);
     if (ip == nullptr) {
         return view.missing(kL2, sizeof(Ipv6Header), DropReason::kTruncatedIpv6);
@@ -260,9 +262,8 @@ Refusal parse_ipv6(const HeaderView& view, PacketMeta& meta, bool& group) {
     if (is_ipv6_extension(meta.protocol)) [[unlikely]] {
         if (Refusal refusal = parse_extensions(view, total, meta)) return refusal;
     }
-    const uint32_t length = total - meta.l3_length;
     if (!meta.has(kLaterFragment)) {
-        if (Refusal refusal = parse_transport(view, length, meta)) return refusal;
+        if (Refusal refusal = parse_transport<PacketKind::kIpv6>(view, meta)) return refusal;
     }
     return check_ipv6_addresses(*ip, meta, group);
 }
@@ -294,61 +295,62 @@ Refusal offload_request(const rte_mbuf* packet, PacketMeta& meta) {
     return {};
 }
 
-void parse_packet(WorkerContext& context, Burst& burst, unsigned i) {
+// Ethernet, and which of the masks of kinds the packet belongs to.
+void parse_frame(WorkerContext& context, Burst& burst, unsigned i) {
     rte_mbuf* packet = burst.packets[i];
     PacketMeta& meta = burst.meta[i];
-    const uint32_t bit = 1u << i;
     meta = PacketMeta{};
     if (packet->nb_segs > 1) [[unlikely]] {
         pull_headers(packet, kMaxHeaderBytes);
     }
-    const HeaderView view(packet);
-    const auto* ethernet = view.at<EthernetHeader>(0);
-    if (ethernet == nullptr) {
-        return drop(context, burst, i, view.missing(0, kL2, DropReason::kTruncatedEthernet));
+    if (Refusal refusal = parse_ethernet(*burst.in, packet, HeaderView(packet), meta)) {
+        return drop(context, burst, i, *refusal);
     }
+    uint32_t& mask = meta.kind == PacketKind::kIpv4   ? burst.ipv4
+                     : meta.kind == PacketKind::kIpv6 ? burst.ipv6
+                                                      : burst.arp;
+    mask |= 1u << i;
+}
+
+// All of an IP packet. `parse_ip` is the family's.
+template <typename ParseIp>
+void parse_packet(WorkerContext& context, Burst& burst, unsigned i, ParseIp parse_ip) {
+    rte_mbuf* packet = burst.packets[i];
+    PacketMeta& meta = burst.meta[i];
+    const uint32_t bit = 1u << i;
     bool group = false;
-    Refusal refusal = parse_ethernet(*burst.in, packet, *ethernet, meta);
-    if (!refusal) {
-        if (meta.kind == PacketKind::kIpv4) {
-            refusal = parse_ipv4(packet, view, meta, group);
-            burst.ipv4 |= bit;
-        } else if (meta.kind == PacketKind::kIpv6) {
-            refusal = parse_ipv6(view, meta, group);
-            burst.ipv6 |= bit;
-        } else {
-            refusal = parse_arp(view, meta);
-            burst.arp |= bit;
-            if (refusal) return drop(context, burst, i, *refusal);
-            return;
-        }
-    }
+    Refusal refusal = parse_ip(packet, HeaderView(packet), meta, group);
     if (!refusal) refusal = offload_request(packet, meta);
     if (refusal) return drop(context, burst, i, *refusal);
 
     trim_packet(packet, kL2 + meta.ip_length);  // padding is the link's, not the packet's
     if (group || meta.has(kLinkBroadcast | kLinkMulticast)) burst.group |= bit;
-    if (meta.protocol == kProtoIcmp6 && meta.kind == PacketKind::kIpv6 && meta.l4_length != 0) {
-        burst.icmp6 |= bit;
-    }
     if (packet->nb_segs > 1 || meta.has(kPartialChecksum)) burst.offload |= bit;
 }
 
 }  // namespace
 
 void parse(WorkerContext& context, Burst& burst) {
-    uint64_t bytes = 0;
-    uint64_t packets = 0;
-    for_each_packet(burst.live, [&](unsigned i) {
-        rte_prefetch0(rte_pktmbuf_mtod(burst.packets[i], void*));
-        bytes += burst.packets[i]->pkt_len;
-        ++packets;
-    });
     PortCounters& counters = context.port_counters(burst.in->id);
-    counters.rx_packets.add(packets);
-    counters.rx_bytes.add(bytes);
+    counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
     burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp6 = burst.group = burst.offload = 0;
-    for_each_packet(burst.live, [&](unsigned i) { parse_packet(context, burst, i); });
+    uint64_t bytes = 0;
+    for_each_packet(burst.live, [&](unsigned i) {
+        bytes += burst.packets[i]->pkt_len;
+        parse_frame(context, burst, i);
+    });
+    counters.rx_bytes.add(bytes);
+    for_each_packet(burst.arp, [&](unsigned i) {
+        if (Refusal refusal = parse_arp(HeaderView(burst.packets[i]), burst.meta[i])) {
+            drop(context, burst, i, *refusal);
+        }
+    });
+    for_each_packet(burst.ipv4, [&](unsigned i) { parse_packet(context, burst, i, parse_ipv4); });
+    for_each_packet(burst.ipv6, [&](unsigned i) {
+        parse_packet(context, burst, i, parse_ipv6);
+        const PacketMeta& meta = burst.meta[i];
+        if (meta.protocol == kProtoIcmp6 && meta.l4_length != 0) burst.icmp6 |= 1u << i;
+    });
 }
 
 }  // namespace slash32

@@ -13,11 +13,20 @@
 namespace slash32 {
 namespace {
 
-bool hop_limit_expires(const PacketMeta& meta) {
-    const uint8_t left = meta.kind == PacketKind::kIpv4
-                             ? reinterpret_cast<const Ipv4Header*>(meta.l3)->ttl
-                             : ipv6_of(meta).hop_limit;
-    return left <= 1;
+uint8_t hop_limit_of(const Ipv4Header& ip) {
+    return ip.ttl;
+}
+uint8_t hop_limit_of(const Ipv6Header& ip) {
+    return ip.hop_limit;
+}
+
+// RFC 1141, with the correction of RFC 1624: the TTL is the high byte of its word.
+void decrement_hop_limit(Ipv4Header& ip) {
+    --ip.ttl;
+    ip.checksum = checksum_adjust(ip.checksum.get(), Be16{0x0100}, Be16{0});
+}
+void decrement_hop_limit(Ipv6Header& ip) {
+    --ip.hop_limit;
 }
 
 // The largest packet on the link that this one leads to.
@@ -32,12 +41,10 @@ bool may_fragment(const PacketMeta& meta) {
     return (ip.fragment.host() & kIpv4DontFragment) == 0;
 }
 
-// False when the packet has been refused.
+// Called for a packet that is too big for the link. False when it has been refused.
 bool fit_mtu(WorkerContext& context, Burst& burst, unsigned i, uint16_t mtu) {
     PacketMeta& meta = burst.meta[i];
     rte_mbuf* packet = burst.packets[i];
-    if (length_on_link(packet, meta) <= mtu) [[likely]]
-        return true;
     const uint32_t headers = uint32_t{meta.l3_length} + meta.l4_length;
     if (!may_fragment(meta) || headers >= mtu) {
         drop_with_error(context, burst, i, DropReason::kTooBig, IcmpError::kTooBig, mtu);
@@ -53,37 +60,36 @@ bool fit_mtu(WorkerContext& context, Burst& burst, unsigned i, uint16_t mtu) {
     return true;
 }
 
-// RFC 1141, with the correction of RFC 1624: the TTL is the high byte of its word.
-void decrement_hop_limit(PacketMeta& meta) {
-    if (meta.kind == PacketKind::kIpv6) {
-        --reinterpret_cast<Ipv6Header*>(meta.l3)->hop_limit;
-        return;
-    }
-    auto& ip = *reinterpret_cast<Ipv4Header*>(meta.l3);
-    const auto word = [&] { return Be16{static_cast<uint16_t>(ip.ttl << 8 | ip.protocol)}; };
-    const Be16 before = word();
-    --ip.ttl;
-    ip.checksum = checksum_adjust(ip.checksum.get(), before, word());
+// Returns the mask of those that are ready to be sent.
+template <typename Header>
+uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
+    uint32_t ready = 0;
+    for_each_packet(mask, [&](unsigned i) {
+        const PacketMeta& meta = burst.meta[i];
+        auto& ip = *reinterpret_cast<Header*>(meta.l3);
+        if (hop_limit_of(ip) <= 1) [[unlikely]] {
+            return drop_with_error(context, burst, i, DropReason::kHopLimit, IcmpError::kHopLimit);
+        }
+        const Adjacency& adjacency = context.adjacency(meta.next_hop);
+        if (length_on_link(burst.packets[i], meta) > adjacency.mtu) [[unlikely]] {
+            if (!fit_mtu(context, burst, i, adjacency.mtu)) return;
+        }
+        decrement_hop_limit(ip);
+        EthernetHeader& ethernet = ethernet_of(burst, i);
+        ethernet.destination = adjacency.destination;
+        ethernet.source = adjacency.source;
+        ready |= 1u << i;
+    });
+    return ready;
 }
 
 }  // namespace
 
 void rewrite(WorkerContext& context, Burst& burst) {
-    for_each_packet(burst.live, [&](unsigned i) {
-        PacketMeta& meta = burst.meta[i];
-        if (hop_limit_expires(meta)) [[unlikely]] {
-            return drop_with_error(context, burst, i, DropReason::kHopLimit, IcmpError::kHopLimit);
-        }
-        const Adjacency& adjacency = context.adjacency(meta.next_hop);
-        if (!fit_mtu(context, burst, i, adjacency.mtu)) return;
-        decrement_hop_limit(meta);
-        EthernetHeader& ethernet = ethernet_of(burst, i);
-        ethernet.destination = adjacency.destination;
-        ethernet.source = adjacency.source;
-        const uint32_t bit = 1u << i;
-        burst.live &= ~bit;
-        burst.tx |= bit;
-    });
+    const uint32_t ready = rewrite_family<Ipv4Header>(context, burst, burst.live & burst.ipv4) |
+                           rewrite_family<Ipv6Header>(context, burst, burst.live & burst.ipv6);
+    burst.live &= ~ready;
+    burst.tx |= ready;
 }
 
 }  // namespace slash32

@@ -67,8 +67,9 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
 void route(WorkerContext& context, Burst& burst) {
     const uint32_t unrouted = burst.live & burst.unrouted;
     if (unrouted != 0) {
+        const VrfId vrf = burst.in->vrf;  // read once, whatever fill() may write
         std::array<VrfId, kBurstSize> vrfs;
-        vrfs.fill(burst.in->vrf);
+        vrfs.fill(vrf);
         const uint32_t ipv4 = unrouted & burst.ipv4;
         const uint32_t ipv6 = unrouted & burst.ipv6;
         if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4, vrfs.data());

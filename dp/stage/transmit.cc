@@ -29,20 +29,24 @@ void drop_unsent(WorkerContext& context, PortId in, rte_mbuf** packets, uint64_t
     }
 }
 
-// Sends up to kBurstSize packets. The lengths are read before: the driver frees what it has sent.
+uint64_t bytes_of(rte_mbuf* const* packets, uint16_t count) {
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < count; ++i)
+        bytes += packets[i]->pkt_len;
+    return bytes;
+}
+
+// Sends up to kBurstSize packets. They are looked at before: the driver frees what it has sent.
 void send(WorkerContext& context, PortId in, TxPort& tx, rte_mbuf** packets, uint16_t count,
           Sent& sent) {
-    std::array<uint32_t, kBurstSize> lengths;
-    for (uint16_t i = 0; i < count; ++i) {
-        lengths[i] = packets[i]->pkt_len;
-        capture_sent(context, tx.port, packets[i]);
-    }
+    capture_sent(context, tx.port, packets, count);
+    sent.bytes += bytes_of(packets, count);
     const uint16_t taken = tx.transmit(tx, context.id, packets, count);
-    for (uint16_t i = 0; i < taken; ++i)
-        sent.bytes += lengths[i];
     sent.packets += taken;
     if (taken < count) [[unlikely]] {
-        drop_unsent(context, in, packets + taken, count - taken, DropReason::kTxFull);
+        const auto left = static_cast<uint16_t>(count - taken);
+        sent.bytes -= bytes_of(packets + taken, left);
+        drop_unsent(context, in, packets + taken, left, DropReason::kTxFull);
     }
 }
 

@@ -58,6 +58,26 @@ TEST(Net, PrefixContainsItsAddressesOnly) {
     EXPECT_FALSE(parse_prefix("10.0.0.1/32")->contains(*parse_ip("10.0.0.0")));
 }
 
+template <typename Address>
+void expect_every_byte_counts() {
+    constexpr Address zero{};
+    EXPECT_EQ(zero, Address{});
+    for (size_t i = 0; i < zero.bytes.size(); ++i) {
+        for (const uint8_t bit : {0x01, 0x80}) {
+            Address other{};
+            other.bytes[i] = bit;
+            EXPECT_NE(zero, other) << "byte " << i;
+            EXPECT_EQ(other, Address{other.bytes}) << "byte " << i;
+            EXPECT_LT(zero, other) << "byte " << i;
+        }
+    }
+}
+
+TEST(Net, EveryByteOfAnAddressCounts) {
+    expect_every_byte_counts<Mac>();
+    expect_every_byte_counts<Ip6>();
+}
+
 TEST(Net, BigEndianOrdersByValue) {
     EXPECT_LT(Be16(1), Be16(256));
     EXPECT_EQ(Be32(0x01020304).raw(), 0x04030201u);

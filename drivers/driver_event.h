@@ -46,7 +46,7 @@ struct PortHandles {
     std::vector<RxQueue*> rx;
 };
 
-// "mrg_rxbuf", "csum", ... for the bits of a virtio-net feature word.
+// "VIRTIO_NET_F_MRG_RXBUF", ... (virtio 1.2) for the bits of a virtio-net feature word.
 std::vector<std::string> virtio_feature_names(uint64_t features);
 
 }  // namespace slash32

@@ -16,6 +16,7 @@ it at the latest. Different threads may use one guest; start() and stop() belong
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -33,6 +34,7 @@ from typing import Any, Iterable, Mapping
 from .image import Image
 
 SOCKET_PATH_BYTES_MAX = 107  # sun_path, with its final zero
+KVM = ("-accel", "kvm", "-cpu", "host")
 
 
 class GuestError(Exception):
@@ -164,7 +166,7 @@ class Guest:
 
         directory: exists; holds the guest's sockets and logs. Paths in it must stay short enough for
         Unix sockets.
-        kvm: None means where /dev/kvm can be opened.
+        kvm: None means where it works.
         detached: the guest outlives this process. Guest.attach() finds it again.
         """
         self.name = name
@@ -173,7 +175,7 @@ class Guest:
         self.nics = tuple(nics)
         self.memory_mib = memory_mib
         self.cpus = cpus
-        self.kvm = kvm_is_usable() if kvm is None else kvm
+        self.kvm = image is not None and kvm_works(image.kernel) if kvm is None else kvm
         self.detached = detached
         self.kernel_arguments = kernel_arguments
         self.pid: int | None = None
@@ -223,7 +225,7 @@ class Guest:
             "-no-reboot", "-machine", "q35,memory-backend=mem",
             "-object", f"memory-backend-memfd,id=mem,size={self.memory_mib}M,share=on",
             "-m", str(self.memory_mib), "-smp", str(self.cpus),
-            *(("-accel", "kvm", "-cpu", "host") if self.kvm else ("-accel", "tcg", "-cpu", "max")),
+            *(KVM if self.kvm else ("-accel", "tcg", "-cpu", "max")),
             "-kernel", str(self.image.kernel), "-initrd", str(self.image.initramfs),
             "-append", f"{arguments} {self.kernel_arguments}".strip(),
             "-chardev", f"socket,id=console,path={self.console_socket},server=on,wait=off,"
@@ -466,10 +468,19 @@ class Guest:
             pass  # the end of a line whose start went to a client before us
 
 
-def kvm_is_usable() -> bool:
-    """Whether this process can use hardware virtualisation."""
+@functools.cache
+def kvm_works(kernel: Path, device: str = "/dev/kvm", timeout_s: float = 15) -> bool:
+    """Whether hardware virtualisation boots this kernel. A device that is there may still not run a
+    guest (in a virtual machine, often), so one is booted: without a root it panics, and ends."""
     try:
-        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError:
         return False
-    return True
+    argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config",
+            "-display", "none", "-no-reboot", "-machine", "q35", "-m", "256", *KVM,
+            "-kernel", str(kernel), "-append", "panic=-1 quiet"]
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                              timeout=timeout_s).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False

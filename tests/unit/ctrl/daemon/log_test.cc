@@ -64,6 +64,8 @@ TEST_F(LogTest, LevelsArePerModuleAndChangeWhileRunning) {
 }
 
 TEST_F(LogTest, RefusesWhatDoesNotExist) {
+    for (const char* level : {"loud", "", "warn", "err", "critical", "Info"})
+        EXPECT_FALSE(set_log_level("vhost", level)) << level;
     EXPECT_EQ(set_log_level("vhost", "loud").error().path, "level");
     EXPECT_EQ(set_log_level("colour", "info").error().path, "module");
     EXPECT_EQ(start_logging(LogOptions{.to = "/proc/no/such/log"}).error().path, "log.to");

@@ -63,7 +63,7 @@ void expect_every_byte_counts() {
     constexpr Address zero{};
     EXPECT_EQ(zero, Address{});
     for (size_t i = 0; i < zero.bytes.size(); ++i) {
-        for (const uint8_t bit : {0x01, 0x80}) {
+        for (const uint8_t bit : {uint8_t{0x01}, uint8_t{0x80}}) {
             Address other{};
             other.bytes[i] = bit;
             EXPECT_NE(zero, other) << "byte " << i;

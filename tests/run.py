@@ -44,6 +44,9 @@ def main():
     # Stopping us stops what we started: the handler's exception unwinds through process.run().
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
+    # The same file with the same options is compiled once, in whatever build directory (ccache).
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+
     build = arguments.build.resolve()
     report = Report(strict=arguments.strict, logs=build / "test-logs")
     context = parts.Context(source=HERE.parent, build=build, report=report,

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """CMakeLists.txt is a front over Meson: it builds, its tests are Meson's, its target links.
 
-Compiled without optimisation (CMAKE_BUILD_TYPE=Debug), because it is the front that is tested here.
+Compiled with the options of the part `asan`, whose objects the compiler cache has: it is the front that is
+tested here. For that the build directory stands as deep in the tree as that part's.
 """
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(os.environ.get("S32_SOURCE", Path(__file__).resolve().parents[2]))
 BUILD = Path(os.environ.get("S32_BUILD", ROOT / "build"))
-DIRECTORY = BUILD / "cmake-front"
+DIRECTORY = ROOT / "build-cmake"
+SANITIZE = "address,undefined"
+
+sys.path.insert(0, str(ROOT / "tests"))
+from runner.parts import ASAN_BUILD  # noqa: E402
 
 
 def run(*argv, timeout=900):
@@ -29,7 +35,7 @@ def front():
     """The front, configured and built."""
     if shutil.which("cmake") is None:
         pytest.skip("cmake is not installed")
-    run("cmake", "-B", DIRECTORY, "-DCMAKE_BUILD_TYPE=Debug")
+    run("cmake", "-B", DIRECTORY, f"-DSLASH32_MESON_ARGS={';'.join(ASAN_BUILD)}")
     run("cmake", "--build", DIRECTORY)
     return DIRECTORY
 
@@ -84,7 +90,8 @@ int main() {
     return client.error().failure == slash32::client::Failure::kUnreachable ? 0 : 1;
 }
 """)
-    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-DCMAKE_BUILD_TYPE=Debug")
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_CXX_FLAGS=-fsanitize={SANITIZE}",
+        f"-DSLASH32_MESON_ARGS={';'.join(ASAN_BUILD)}")
     run("cmake", "--build", tmp_path / "build", "--target", "consumer")
     run(tmp_path / "build" / "consumer")
 

@@ -55,12 +55,15 @@ def run_unit(context):
     gtest.run(context, "unit", context.build)
 
 
+# The part `cmake` builds with these too, so that the compiler cache has most of what it needs.
+ASAN_BUILD = ["-Doptimization=1", "-Ddebug=true", "-Db_lto=false", "-Db_ndebug=false",
+              "-Db_sanitize=address,undefined", "-Db_lundef=false"]
+
+
 def run_asan(context):
     suppressions = context.source / "tests" / "sanitize"
     directory = context.build / "asan"
-    tests = meson.build_tests(context, directory, [
-        "-Doptimization=1", "-Ddebug=true", "-Db_lto=false", "-Db_ndebug=false",
-        "-Db_sanitize=address,undefined", "-Db_lundef=false"])
+    tests = meson.build_tests(context, directory, ASAN_BUILD)
     gtest.run(context, "asan", directory, tests, env={
         "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1",
         "LSAN_OPTIONS": f"suppressions={suppressions / 'lsan.supp'}:print_suppressions=0",

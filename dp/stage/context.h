@@ -47,11 +47,9 @@ struct WorkerContext {
     Capture** captures = nullptr;        // by PortId; nullptr: none; edited by commands
     uint32_t capture_count = 0;          // of all ports: 0 lets every check be skipped
     FibView fib;
-    FlowTable flows;  // none: every packet is a first one (`explain`)
     AddressSetView sets;
     const Generations* generations = nullptr;
     uint32_t policy_ports = 0;  // ports with a policy: without any there is nothing to track
-    FlowScratch scratch;
     WorkerCounterBlock* counters = nullptr;
 
     rte_mempool* pool = nullptr;          // for segments and answers
@@ -65,6 +63,10 @@ struct WorkerContext {
     TokenBucket punt_tokens;     // announcements of addresses, of this worker
     TokenBucket capture_tokens;  // copies
     TokenBucket denied_tokens;   // reports of refused packets, of this worker
+
+    // Large, so behind what every packet needs.
+    FlowScratch scratch;
+    FlowTable flows;  // none: every packet is a first one (`explain`)
 
     // Of any id a route may give; what is none of an adjacency leads nowhere, as id 0 does.
     const Adjacency& adjacency(NextHopId hop) const {

@@ -10,7 +10,7 @@ using rpc::Json;
 using rpc::Reply;
 using rpc::Session;
 
-const std::array<Api::MethodEntry, 25> Api::kMethods = {{
+const std::array<Api::MethodEntry, 39> Api::kMethods = {{
     {"status", &Api::status},
     {"port.apply", &Api::port_apply},
     {"port.delete", &Api::port_delete},
@@ -24,6 +24,20 @@ const std::array<Api::MethodEntry, 25> Api::kMethods = {{
     {"neighbor.delete", &Api::neighbor_delete},
     {"neighbor.get", &Api::neighbor_get},
     {"neighbor.list", &Api::neighbor_list},
+    {"sg.apply", &Api::sg_apply},
+    {"sg.members", &Api::sg_members},
+    {"sg.delete", &Api::sg_delete},
+    {"sg.get", &Api::sg_get},
+    {"sg.list", &Api::sg_list},
+    {"addrset.apply", &Api::addrset_apply},
+    {"addrset.update", &Api::addrset_update},
+    {"addrset.delete", &Api::addrset_delete},
+    {"addrset.get", &Api::addrset_get},
+    {"addrset.list", &Api::addrset_list},
+    {"conntrack.list", &Api::conntrack_list},
+    {"conntrack.count", &Api::conntrack_count},
+    {"conntrack.flush", &Api::conntrack_flush},
+    {"conntrack.config", &Api::conntrack_config},
     {"sync.begin", &Api::sync_begin},
     {"sync.commit", &Api::sync_commit},
     {"sync.abort", &Api::sync_abort},

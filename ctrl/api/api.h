@@ -11,6 +11,7 @@
 #include "ctrl/intent/intent.h"
 #include "ctrl/intent/sync_set.h"
 #include "ctrl/plane/plane.h"
+#include "ctrl/punt/denied.h"
 #include "ctrl/rpc/handler.h"
 #include "ctrl/rpc/server.h"
 
@@ -47,6 +48,7 @@ class Api final : public rpc::Handler {
     // nullptr takes the service away again. They outlive the Api or are taken away.
     void set_explain(ExplainService* explain) { explain_ = explain; }
     void set_capture(CaptureService* capture) { capture_ = capture; }
+    void set_conntrack(ConntrackService* conntrack) { conntrack_ = conntrack; }
     // A sentence for `status`.
     void add_warning(std::string warning) { warnings_.push_back(std::move(warning)); }
 
@@ -55,6 +57,8 @@ class Api final : public rpc::Handler {
 
     // Looks for ports whose packets anti-spoofing has refused since the last time; every second.
     void report_denied();
+    // A packet that the filter of a port has refused and that the port asks to be told of.
+    void report_denied(const DeniedPacket& packet);
     uint64_t seq() const { return events_.seq(); }
 
   private:
@@ -63,7 +67,7 @@ class Api final : public rpc::Handler {
         std::string_view name;
         Method method;
     };
-    static const std::array<MethodEntry, 25> kMethods;
+    static const std::array<MethodEntry, 39> kMethods;
 
     // ports.cc
     void port_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -82,6 +86,29 @@ class Api final : public rpc::Handler {
     void neighbor_delete(rpc::Session&, const rpc::Json&, rpc::Reply);
     void neighbor_get(rpc::Session&, const rpc::Json&, rpc::Reply);
     void neighbor_list(rpc::Session&, const rpc::Json&, rpc::Reply);
+    // groups.cc
+    void sg_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void sg_members(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void sg_delete(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void sg_get(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void sg_list(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void addrset_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void addrset_update(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void addrset_delete(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void addrset_get(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void addrset_list(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void group_apply(rpc::Session&, GroupKind kind, const rpc::Json&, rpc::Reply);
+    void group_update(GroupKind kind, const rpc::Json&, rpc::Reply);
+    void group_delete(GroupKind kind, const rpc::Json&, rpc::Reply);
+    void group_get(GroupKind kind, const rpc::Json&, rpc::Reply);
+    void group_list(GroupKind kind, const rpc::Json&, rpc::Reply);
+    rpc::Json group_json(const GroupSlot& slot);
+    // conntrack.cc
+    void conntrack_list(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void conntrack_count(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void conntrack_flush(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void conntrack_config(rpc::Session&, const rpc::Json&, rpc::Reply);
+    rpc::Json flow_json(const FlowRecord& flow) const;
     // sync.cc
     void sync_begin(rpc::Session&, const rpc::Json&, rpc::Reply);
     void sync_commit(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -127,6 +154,7 @@ class Api final : public rpc::Handler {
     const rpc::ServerInfo info_;
     ExplainService* explain_ = nullptr;
     CaptureService* capture_ = nullptr;
+    ConntrackService* conntrack_ = nullptr;
     EventLog events_;
     SyncSets syncs_;
     std::set<uint64_t> followed_;  // sessions

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a dry run answers: a change set as JSON.
 #include "ctrl/api/api.h"
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
 
 namespace slash32 {
@@ -76,6 +77,24 @@ Json Api::difference(const ChangeSet& change) const {
              {"address", to_string(neighbor.key.address)}},
             neighbor.before.has_value(), neighbor.after.has_value(),
             [&] { return describe(*neighbor.before); }, [&] { return describe(*neighbor.after); });
+    }
+    const auto object_of = [](const GroupKey& key) {
+        return Json{{"object", key.kind == GroupKind::kSecurityGroup ? "sg" : "addrset"},
+                    {"name", key.name}};
+    };
+    for (const GroupChange& group : change.groups) {
+        if (full()) break;
+        add(
+            object_of(group.key), group.before != nullptr, group.after != nullptr,
+            [&] { return to_json(group.before->intent); },
+            [&] { return to_json(group.after->intent); });
+    }
+    for (const MemberChange& members : change.members) {
+        if (full()) break;
+        Json object = object_of(members.key);
+        object["op"] = "members";
+        object["members"] = {{"added", members.added.size()}, {"removed", members.removed.size()}};
+        objects.push_back(std::move(object));
     }
     return {{"added", counts.added},     {"changed", counts.changed},
             {"removed", counts.removed}, {"unchanged", counts.unchanged},

@@ -9,12 +9,13 @@
 namespace slash32 {
 namespace {
 
-constexpr std::array<std::string_view, 14> kTypes = {
-    "port.added",        "port.changed",  "port.removed",
-    "port.connected",    "port.wired",    "port.rings_ready",
-    "port.disconnected", "port.failed",   "address.moved",
-    "address.conflict",  "denied",        "route.changed",
-    "neighbor.changed",  "sync.committed"};
+constexpr std::array<std::string_view, 16> kTypes = {
+    "port.added",        "port.changed", "port.removed",
+    "port.connected",    "port.wired",   "port.rings_ready",
+    "port.disconnected", "port.failed",  "address.moved",
+    "address.conflict",  "denied",       "route.changed",
+    "neighbor.changed",  "sg.changed",   "addrset.changed",
+    "sync.committed"};
 
 bool matches(std::string_view pattern, std::string_view type) {
     if (!pattern.ends_with(".*")) return pattern == type;

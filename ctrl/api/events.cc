@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // watch, and where events come from: changes of intent, the plane, refused packets.
 #include "ctrl/api/api.h"
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
+#include "ctrl/log/log.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace slash32 {
@@ -94,6 +97,25 @@ uint64_t Api::on_change(const ChangeSet& change) {
                                                                      : "change"},
                                             {"revision", change.revision}});
     }
+    std::map<GroupKey, std::pair<size_t, size_t>> members;
+    for (const MemberChange& one : change.members)
+        members[one.key] = {one.added.size(), one.removed.size()};
+    for (const GroupChange& group : change.groups)
+        members.try_emplace(group.key);
+    for (const auto& [key, counts] : members) {
+        const auto of_key = [&key](const GroupChange& group) { return group.key == key; };
+        const auto at = std::ranges::find_if(change.groups, of_key);
+        const bool rules = at != change.groups.end();
+        events_.append(key.kind == GroupKind::kSecurityGroup ? "sg.changed" : "addrset.changed",
+                       {{"owner", change.owner},
+                        {"name", key.name},
+                        {"op", rules && !at->before  ? "add"
+                               : rules && !at->after ? "remove"
+                                                     : "change"},
+                        {"members_added", counts.first},
+                        {"members_removed", counts.second},
+                        {"revision", change.revision}});
+    }
     if (change.kind == ChangeSet::Kind::kSync) {
         const ChangeCounts counts = change.counts();
         const uint64_t revision = change.revision != 0 ? change.revision : state.revision;
@@ -176,6 +198,29 @@ void Api::start_timer() {
         report_denied();
         start_timer();
     });
+}
+
+void Api::report_denied(const DeniedPacket& packet) {
+    const State& state = intent_.state();
+    const uint16_t index = state.ports.find(packet.port);
+    if (index == PortTable::kNone || !state.ports.at(index).record) return;
+    const PortIntent& port = state.ports.at(index).record->intent;
+    const std::string_view reason = kDropReasonTexts[static_cast<size_t>(packet.reason)].name;
+    Json members = port_members(port);
+    members["reason"] = reason;
+    members["packets"] = 1;
+    members["direction"] = packet.reason == DropReason::kDeniedIngress ? "ingress" : "egress";
+    members["groups"] = port.groups;
+    members["src"] = to_string(packet.src);
+    members["dst"] = to_string(packet.dst);
+    members["protocol"] = protocol_name(packet.protocol);
+    if (packet.sport) members["sport"] = *packet.sport;
+    if (packet.dport) members["dport"] = *packet.dport;
+    log("firewall")
+        .info("port {} {}: {} {} to {}{}", port.name, reason, protocol_name(packet.protocol),
+              to_string(packet.src), to_string(packet.dst),
+              packet.dport ? fmt::format(" port {}", *packet.dport) : "");
+    events_.append("denied", std::move(members));
 }
 
 void Api::report_denied() {

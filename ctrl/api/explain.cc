@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // explain, capture.start, capture.stop: decoded here, carried out by services.h.
 #include "ctrl/api/api.h"
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
 #include "ctrl/rpc/decode.h"
 
@@ -26,23 +27,12 @@ constexpr rpc::OneOf kDirections{std::pair{std::string_view("in"), Direction::kI
                                  std::pair{std::string_view("out"), Direction::kOut},
                                  std::pair{std::string_view("both"), Direction::kBoth},
                                  std::pair{std::string_view("dropped"), Direction::kDropped}};
-// IANA protocol numbers.
-constexpr rpc::OneOf kProtocols{std::pair{std::string_view("icmp"), uint8_t{1}},
-                                std::pair{std::string_view("tcp"), uint8_t{6}},
-                                std::pair{std::string_view("udp"), uint8_t{17}},
-                                std::pair{std::string_view("icmpv6"), uint8_t{58}},
-                                std::pair{std::string_view("sctp"), uint8_t{132}}};
 constexpr uint32_t kSnapBytesMax = 65535;
 
 // A service names its fields without the root.
 Error with_root(Error error) {
     if (!error.path.empty()) error.path = "$.params." + error.path;
     return error;
-}
-
-Result<void> decode_protocol(const Json& json, const Path& path, uint8_t& out) {
-    if (json.is_string()) return rpc::decode(json, path, out, kProtocols);
-    return rpc::decode(json, path, out, Range{0, 255});
 }
 
 Result<PortId> find_port(const State& state, const std::string& name) {

@@ -9,6 +9,8 @@
 #include "dp/base/result.h"
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,6 +58,68 @@ struct CaptureQuery {
     std::string filter;  // a tcpdump expression, "" takes all
     uint32_t snap_bytes = 256;
     uint64_t packets_max = 0;  // 0: until stopped
+};
+
+// Which flows a request is about: those that match all that it names. Addresses and ports are of
+// the first packet.
+struct FlowFilter {
+    std::optional<PortId> port;  // comes from it, or goes to it
+    std::optional<VrfId> vrf;
+    std::optional<uint8_t> protocol;
+    std::optional<IpPrefix> src;
+    std::optional<IpPrefix> dst;
+    std::optional<uint16_t> sport;
+    std::optional<uint16_t> dport;
+};
+
+struct FlowRecord {
+    PortId in;  // kNoPort: any uplink
+    PortId out;
+    VrfId vrf;
+    uint8_t protocol = 0;
+    IpAddress src;
+    IpAddress dst;
+    uint16_t sport = 0;  // of ICMP: the identifier
+    uint16_t dport = 0;  // of ICMP: the type
+    const char* state = "";
+    const char* phase = "";
+    uint32_t age_s = 0;
+    uint32_t expires_s = 0;
+};
+
+struct FlowCounts {
+    uint64_t flows = 0;
+    uint64_t half_open = 0;
+    uint64_t capacity = 0;
+    uint64_t bytes = 0;
+};
+
+// Limits and timeouts; in a request those that shall change.
+struct FlowSettings {
+    std::optional<uint32_t> flows_per_port;
+    std::optional<uint32_t> half_open_per_port;
+    std::optional<uint32_t> half_open;
+    std::optional<bool> tcp_loose;
+    std::optional<bool> tcp_liberal;
+    std::map<std::string, uint32_t> timeouts;  // by Linux's names, seconds
+};
+
+class ConntrackService {
+  public:
+    virtual ~ConntrackService() = default;
+    virtual FlowCounts counts() = 0;
+    // Flows from place `from` of the table on, `limit` at most. `next` is where to go on; absent at
+    // the end. A call looks at a bounded part of the table, so a page may be short, or empty.
+    struct Page {
+        std::vector<FlowRecord> flows;
+        std::optional<uint64_t> next;
+    };
+    virtual Page list(const FlowFilter&, uint64_t from, size_t limit) = 0;
+    // Ends the flows; calls back with their number when no packet can use one any more.
+    virtual void flush(const FlowFilter&, std::function<void(uint64_t)> done) = 0;
+    virtual FlowSettings settings() = 0;
+    // All or none. Errors: kInvalid (path relative to the params).
+    virtual Result<void> set(const FlowSettings&) = 0;
 };
 
 class CaptureService {

@@ -37,6 +37,7 @@ Json owners_json(const State& state) {
                        {"ports", counts.ports},
                        {"routes", counts.routes},
                        {"neighbors", counts.neighbors},
+                       {"groups", counts.groups},
                        {"stale", counts.stale}});
     });
     return out;

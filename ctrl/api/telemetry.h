@@ -86,6 +86,8 @@ class Telemetry {
     virtual std::vector<WorkerStats> workers() = 0;
     // REQUIRES: the port exists.
     virtual PortStats port(PortId) = 0;
+    // Packets that the rule has decided.
+    virtual uint64_t rule(RuleId) = 0;
     virtual std::vector<RingStats> rings() = 0;
     virtual MemoryStats memory() = 0;
 };

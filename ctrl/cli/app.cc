@@ -92,6 +92,9 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     add_port(*app, context);
     add_route(*app, context);
     add_neighbor(*app, context);
+    add_sg(*app, context);
+    add_addrset(*app, context);
+    add_conntrack(*app, context);
     add_show(*app, context);
     add_watch(*app, context);
     add_explain(*app, context);

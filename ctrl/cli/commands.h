@@ -17,6 +17,9 @@ void add_status(CLI::App& app, Context& context);
 void add_port(CLI::App& app, Context& context);
 void add_route(CLI::App& app, Context& context);
 void add_neighbor(CLI::App& app, Context& context);
+void add_sg(CLI::App& app, Context& context);
+void add_addrset(CLI::App& app, Context& context);
+void add_conntrack(CLI::App& app, Context& context);
 void add_show(CLI::App& app, Context& context);
 void add_watch(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
@@ -50,6 +53,11 @@ struct WriteOptions {
 void list_ports(Context& context, const Json& params);
 void list_routes(Context& context, const Json& params);
 void list_neighbors(Context& context, const Json& params);
+
+// A rule as a person writes it: "ingress [ipv4|ipv6] [PROTOCOL [PORT[-PORT] | type N [code N]]]
+// [from|to PREFIX | group NAME | set NAME]". std::nullopt: it is not one, and `why` says so.
+std::optional<Json> parse_rule(const std::string& text, std::string& why);
+std::string rule_text(const Json& rule);
 
 // The difference of a dry run, or "what: added, revision 7".
 void print_outcome(Context& context, const std::string& what, const Json& result);

@@ -66,6 +66,16 @@ std::vector<std::string> names_of(Context& context, const char* method, const ch
     return names;
 }
 
+// "sg" or "addrset" where the word to come is the name of one.
+std::string wanted_group(const Place& place) {
+    if (place.option == "--sg" || place.option == "--group") return "sg";
+    if (!place.option.empty() || place.positionals > 0) return "";
+    const std::string& name = place.command->get_name();
+    const CLI::App* parent = place.command->get_parent();
+    const std::string above = parent != nullptr ? parent->get_name() : "";
+    return (above == "sg" || above == "addrset") && name != "list" ? above : "";
+}
+
 bool wants_port(const Place& place) {
     if (place.option == "--port") return true;
     if (!place.option.empty() || place.positionals > 0) return false;
@@ -92,6 +102,9 @@ std::vector<std::string> complete(const std::vector<std::string>& words, Context
             }
             if (level == app.get()) break;
         }
+    } else if (const std::string kind = wanted_group(place); !kind.empty()) {
+        all = names_of(context, kind == "sg" ? "sg.list" : "addrset.list",
+                       kind == "sg" ? "groups" : "sets", "name");
     } else if (wants_port(place)) {
         all = names_of(context, "port.list", "ports", "name");
     } else if (place.option.empty() && place.positionals == 0) {

@@ -33,6 +33,7 @@ struct PortOptions {
     bool server = false;
     bool client = false;
     bool port_security = true;
+    bool log_denied = false;
     double wait_s = 0;
     WriteOptions write;
 };
@@ -62,6 +63,8 @@ void add_options(CLI::App& command, PortOptions& o) {
     command.add_option("--queues", o.queues, "Queue pairs, 1 to 8");
     command.add_flag("--port-security,!--no-port-security", o.port_security,
                      "Anti-spoofing and filter (default on)");
+    command.add_flag("--log-denied,!--no-log-denied", o.log_denied,
+                     "Report refused packets to watchers and the log");
     command.add_option("--announce", o.announce, "auto, hold or withdrawn")
         ->check(CLI::IsMember({"auto", "hold", "withdrawn"}));
     command.add_option("--wait", o.wait_s, "Wait so many seconds for it to be wired");
@@ -113,6 +116,7 @@ bool put_options(const CLI::App& command, const PortOptions& o, Json& params) {
     if (command.count("--mtu") > 0) params["mtu"] = o.mtu;
     if (command.count("--queues") > 0) params["queues"] = o.queues;
     if (command.count("--port-security") > 0) params["port_security"] = o.port_security;
+    if (command.count("--log-denied") > 0) params["log_denied"] = o.log_denied;
     if (!o.announce.empty()) params["announce"] = o.announce;
     return put_labels(o.labels, params);
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // slash32ctl sync FILE: an owner's complete set, from JSON {"ports": [...], "routes": [...],
-// "neighbors": [...]}, each entry as the params of its apply call.
+// "neighbors": [...], "sgs": [...], "addrsets": [...]}, each entry as the params of its apply call.
 #include "ctrl/cli/commands.h"
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 
@@ -13,6 +14,7 @@ namespace slash32::cli {
 namespace {
 
 constexpr size_t kRouteEntriesPerFrame = 1000;
+constexpr std::string_view kArrays[] = {"ports", "routes", "neighbors", "sgs", "addrsets"};
 
 struct SyncOptions {
     std::string file;
@@ -30,9 +32,10 @@ std::optional<Json> read_file(Context& context, const std::string& name) {
         return std::nullopt;
     }
     for (const auto& [key, value] : document.items()) {
-        if ((key != "ports" && key != "routes" && key != "neighbors") || !value.is_array()) {
+        const bool known = std::ranges::find(kArrays, key) != std::end(kArrays);
+        if (!known || !value.is_array()) {
             context.usage(name + ": '" + key +
-                          "' is not one of the arrays ports, routes, neighbors");
+                          "' is not one of the arrays ports, routes, neighbors, sgs, addrsets");
             return std::nullopt;
         }
     }
@@ -56,6 +59,14 @@ bool stage(Context& context, const char* method, const std::string& member,
 }
 
 bool stage_all(Context& context, const Json& document, const Json& common) {
+    for (const char* object : {"addrset", "sg"}) {
+        const std::string member = std::string(object) + "s";
+        const Json& groups = array_at(document, member.c_str());
+        const std::string method = std::string(object) + ".apply";
+        if (!stage(context, method.c_str(), member, {groups.begin(), groups.end()}, common, 1)) {
+            return false;
+        }
+    }
     const Json& ports = array_at(document, "ports");
     if (!stage(context, "port.apply", "ports", {ports.begin(), ports.end()}, common, 1)) {
         return false;
@@ -80,7 +91,7 @@ void sync(Context& context, const SyncOptions& o) {
     const auto document = read_file(context, o.file);
     if (!document) return;
     Json begin{{"objects", Json::array()}};
-    for (const char* object : {"port", "route", "neighbor"}) {
+    for (const char* object : {"port", "route", "neighbor", "sg", "addrset"}) {
         if (document->contains(std::string(object) + "s")) begin["objects"].push_back(object);
     }
     Json common = Json::object();

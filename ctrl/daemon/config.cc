@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/config.h"
 
+#include "dp/table/track.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -197,6 +199,19 @@ const std::vector<ConfigOption>& config_options() {
         {"router", "icmp_errors_per_second", &C::icmp_errors_per_second, "limit per worker", 1,
          1'000'000},
         {"router", "punts_per_second", &C::punts_per_second, "limit per worker", 1, 1'000'000},
+        {"conntrack", "flows", &C::conntrack_flows, "connections at a time", 1, kMaxFlows},
+        {"conntrack", "flows_per_port", &C::conntrack_flows_per_port,
+         "of one port; 0: a quarter of all", 0, kMaxFlows},
+        {"conntrack", "half_open_per_port", &C::conntrack_half_open_per_port,
+         "not yet answered ones of one port; 0: a sixteenth of all", 0, kMaxFlows},
+        {"conntrack", "half_open", &C::conntrack_half_open, "not yet answered ones; 0: half of all",
+         0, kMaxFlows},
+        {"conntrack", "tcp_loose", &C::conntrack_tcp_loose,
+         "pick connections up in their middle, as after a restart"},
+        {"conntrack", "tcp_liberal", &C::conntrack_tcp_liberal,
+         "only resets outside the window are invalid"},
+        {"conntrack", "timeouts", &C::conntrack_timeouts,
+         "timeouts by Linux's names: \"udp_timeout=60\""},
         {"vhost", "socket_mode", &C::vhost_socket_mode,
          "file mode of sockets that slash32 listens on"},
         {"vhost", "socket_group", &C::vhost_socket_group, "their group"},
@@ -307,6 +322,11 @@ Result<void> check_config(const Config& config) {
         if (equals == std::string::npos || !is_level(item.substr(equals + 1)))
             return bad("log.levels", fmt::format("\"{}\" is not module=level", item));
     }
+    for (const std::string& item : config.conntrack_timeouts) {
+        if (parse_timeout(item)) continue;
+        return bad("conntrack.timeouts",
+                   fmt::format("\"{}\" is not timeout=seconds of a known timeout", item));
+    }
     std::set<std::string> names;
     for (const UplinkSpec& uplink : config.uplinks) {
         if (uplink.name.empty() || uplink.name.size() > 15)
@@ -317,6 +337,21 @@ Result<void> check_config(const Config& config) {
             return bad("uplink.name", fmt::format("two uplinks are named {}", uplink.name));
     }
     return {};
+}
+
+std::optional<std::pair<std::string, uint32_t>> parse_timeout(const std::string& text) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) return std::nullopt;
+    const std::string name = text.substr(0, equals);
+    uint32_t seconds = 0;
+    const char* last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data() + equals + 1, last, seconds);
+    if (error != std::errc{} || end != last || seconds == 0) return std::nullopt;
+    for (size_t state = 0; state < kFlowStateCount; ++state) {
+        if (name == flow_timeout(static_cast<FlowState>(state)).name)
+            return std::pair(name, seconds);
+    }
+    return std::nullopt;
 }
 
 unsigned parse_mode(const std::string& text) {

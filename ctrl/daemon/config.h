@@ -9,7 +9,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -45,6 +47,14 @@ struct Config {
     std::string gateway6 = "fe80::1";
     int64_t icmp_errors_per_second = 1000;
     int64_t punts_per_second = 1000;
+
+    int64_t conntrack_flows = kDefaultFlows;
+    int64_t conntrack_flows_per_port = 0;      // 0: a quarter of all
+    int64_t conntrack_half_open_per_port = 0;  // 0: a sixteenth of all
+    int64_t conntrack_half_open = 0;           // 0: half of all
+    bool conntrack_tcp_loose = true;
+    bool conntrack_tcp_liberal = false;
+    std::vector<std::string> conntrack_timeouts;  // "name=seconds"
 
     std::string vhost_socket_mode = "0660";
     std::string vhost_socket_group;
@@ -89,6 +99,10 @@ Result<UplinkSpec> parse_uplink_flag(const std::string& text);
 
 // Ranges and relations; the error's path is "section.key".
 Result<void> check_config(const Config& config);
+
+// "udp_timeout=60" as conntrack.timeouts takes it; std::nullopt if it is not such, or no such
+// timeout.
+std::optional<std::pair<std::string, uint32_t>> parse_timeout(const std::string& text);
 
 // An octal mode as written, "0660". REQUIRES: checked.
 unsigned parse_mode(const std::string& text);

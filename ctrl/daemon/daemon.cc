@@ -9,11 +9,13 @@
 #include "ctrl/daemon/telemetry.h"
 #include "ctrl/daemon/version.h"
 #include "ctrl/explain/explainer.h"
+#include "ctrl/flow/conntrack.h"
 #include "ctrl/intent/intent.h"
 #include "ctrl/intent/sqlite_store.h"
 #include "ctrl/log/log.h"
 #include "ctrl/plane/forwarding_plane.h"
 #include "ctrl/punt/announcement.h"
+#include "ctrl/punt/denied.h"
 #include "ctrl/rpc/clock_text.h"
 #include "ctrl/rpc/server.h"
 
@@ -114,6 +116,23 @@ rpc::ServerOptions server_options(const Config& config) {
     return options;
 }
 
+FlowSettings flow_settings(const Config& config) {
+    const auto given = [](int64_t value) {
+        return value > 0 ? std::optional(static_cast<uint32_t>(value)) : std::nullopt;
+    };
+    FlowSettings settings;
+    settings.flows_per_port = given(config.conntrack_flows_per_port);
+    settings.half_open_per_port = given(config.conntrack_half_open_per_port);
+    settings.half_open = given(config.conntrack_half_open);
+    settings.tcp_loose = config.conntrack_tcp_loose;
+    settings.tcp_liberal = config.conntrack_tcp_liberal;
+    for (const std::string& item : config.conntrack_timeouts) {
+        const auto [name, seconds] = *parse_timeout(item);
+        settings.timeouts[name] = seconds;
+    }
+    return settings;
+}
+
 }  // namespace
 
 // In the order of their making; they go in the opposite order.
@@ -151,6 +170,7 @@ struct Daemon::Parts {
     std::unique_ptr<Intent> intent;
     std::unique_ptr<DaemonTelemetry> telemetry;
     std::unique_ptr<Explainer> explainer;
+    std::unique_ptr<Conntrack> conntrack;
     std::unique_ptr<CaptureManager> captures;
     std::unique_ptr<Api> api;
     std::unique_ptr<rpc::Server> server;
@@ -208,8 +228,17 @@ Result<void> Daemon::Parts::start_plane() {
     if (!started) return started;
     const RouterIdentity router{*parse_mac(config.router_mac), parse_ip(config.gateway4)->ipv4(),
                                 parse_ip(config.gateway6)->ipv6()};
-    plane =
-        std::make_unique<ForwardingPlane>(dataplane.publisher(), dataplane.fib(), devices, router);
+    plane = std::make_unique<ForwardingPlane>(
+        dataplane.publisher(), dataplane.fib(), devices, router,
+        FirewallTables{dataplane.address_sets(), dataplane.generations()});
+    plane->firewall().on_rule_freed([this](RuleId id) { dataplane.reset_rule(id); });
+    conntrack = std::make_unique<Conntrack>(dataplane.flows(), dataplane.generations(),
+                                            dataplane.quiescent(), DataPlane::kControlReader,
+                                            dataplane.flow_bytes(), executor);
+    plane->on_gone([this](PortId id) { conntrack->flush_port(id); });
+    if (auto set = conntrack->set(flow_settings(config)); !set) {
+        return fail(ErrorCode::kInvalid, "conntrack." + set.error().path, set.error().message);
+    }
     doorbell = std::make_unique<asio::posix::stream_descriptor>(io, dup(dataplane.doorbell()));
     wait_for_doorbell();
     dataplane.publisher().on_waiting([this] { schedule_poll(); });
@@ -254,9 +283,11 @@ Result<void> Daemon::Parts::start_serving() {
     telemetry = std::make_unique<DaemonTelemetry>(io, dataplane, *plane);
     api = std::make_unique<Api>(io, *intent, *plane, *telemetry, info);
     if (auto warning = store_warning(); !warning.empty()) api->add_warning(std::move(warning));
-    explainer = std::make_unique<Explainer>(*plane, dataplane.fib(), dataplane.pool(),
-                                            [this](PortId id) { return port_name(id); });
+    explainer =
+        std::make_unique<Explainer>(*plane, dataplane.fib(), dataplane.address_sets(),
+                                    dataplane.pool(), [this](PortId id) { return port_name(id); });
     api->set_explain(explainer.get());
+    api->set_conntrack(conntrack.get());
     captures = std::make_unique<CaptureManager>(dataplane.publisher());
     api->set_capture(captures.get());
     plane->on_removed([this](PortId id) { captures->end_port(id); });
@@ -305,6 +336,12 @@ void Daemon::Parts::schedule_poll() {
 
 void Daemon::Parts::take_punt(rte_mbuf& packet) {
     const auto* frame = rte_pktmbuf_mtod(&packet, const uint8_t*);
+    const auto* info = static_cast<const PuntInfo*>(rte_mbuf_to_priv(&packet));
+    if (info->reason == PuntReason::kDenied) {
+        const auto denied = read_denied({frame, rte_pktmbuf_data_len(&packet)}, *info);
+        if (denied && api) api->report_denied(*denied);
+        return;
+    }
     const auto address = announced_address({frame, rte_pktmbuf_data_len(&packet)});
     if (address) plane->address_announced(PortId{packet.port}, *address);
 }

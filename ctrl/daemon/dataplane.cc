@@ -140,10 +140,10 @@ Result<void> DataPlane::make_shared(const Config& config) {
     if (!capture_pool) return tl::unexpected<Error>(capture_pool.error());
     capture_pool_ = *capture_pool;
 
-    auto quiescent = reserve_zone("slash32_quiescent", rte_rcu_qsbr_get_memsize(kMaxWorkers));
+    auto quiescent = reserve_zone("slash32_quiescent", rte_rcu_qsbr_get_memsize(kMaxWorkers + 1));
     if (!quiescent) return tl::unexpected<Error>(quiescent.error());
     quiescent_ = static_cast<rte_rcu_qsbr*>(*quiescent);
-    rte_rcu_qsbr_init(quiescent_, kMaxWorkers);
+    rte_rcu_qsbr_init(quiescent_, kMaxWorkers + 1);
     reclaimer_ = std::make_unique<QsbrReclaimer>(quiescent_);
 
     auto fib = Fib::create(FibSizes{}, mapped_memory(), *reclaimer_);
@@ -156,14 +156,15 @@ Result<void> DataPlane::make_shared(const Config& config) {
     return {};
 }
 
-Result<void> DataPlane::make_firewall(const Config&) {
+Result<void> DataPlane::make_firewall(const Config& config) {
     auto generations = reserve_zone("slash32_generations", sizeof(Generations));
     if (!generations) return tl::unexpected<Error>(generations.error());
     generations_ = new (*generations) Generations;
     auto sets = AddressSets::create(mapped_memory(), *reclaimer_, *generations_);
     if (!sets) return tl::unexpected<Error>(sets.error());
     sets_ = std::move(*sets);
-    const FlowSizes sizes{.workers = cores_.size()};
+    const FlowSizes sizes{.flows = static_cast<size_t>(config.conntrack_flows),
+                          .workers = cores_.size()};
     auto flows = FlowMemory::create(sizes, mapped_memory());
     if (!flows) return tl::unexpected<Error>(flows.error());
     flow_memory_ = std::move(*flows);
@@ -233,6 +234,11 @@ void DataPlane::stop_workers() {
 void DataPlane::reset_counters(PortId port) {
     for (WorkerCounterBlock* block : counters_)
         new (&block->ports[port.value()]) PortCounters;
+}
+
+void DataPlane::reset_rule(RuleId rule) {
+    for (WorkerCounterBlock* block : counters_)
+        new (&block->rules[rule.value()]) Counter;
 }
 
 void DataPlane::synchronize() {

@@ -47,12 +47,18 @@ class DataPlane {
     const WorkerCounterBlock& counters(size_t worker) const { return *counters_[worker]; }
     // Sets every worker's counters of a port to zero. REQUIRES: no worker counts for the port.
     void reset_counters(PortId port);
+    // The same of a rule. REQUIRES: no worker decides by it.
+    void reset_rule(RuleId rule);
     Publisher& publisher() { return *publisher_; }
     QsbrReclaimer& reclaimer() { return *reclaimer_; }
     Fib& fib() { return *fib_; }
     AddressSets& address_sets() { return *sets_; }
     Generations& generations() { return *generations_; }
     FlowTables& flows() { return flow_memory_->tables(); }
+    size_t flow_bytes() const { return flow_memory_->bytes(); }
+    // Readers: workers by their ids, and control by kControlReader.
+    rte_rcu_qsbr* quiescent() { return quiescent_; }
+    static constexpr unsigned kControlReader = kMaxWorkers;
     rte_mempool* pool() { return pool_; }
     rte_mempool* capture_pool() { return capture_pool_; }
     bool hugepages() const { return eal_.hugepages; }

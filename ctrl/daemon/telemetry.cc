@@ -102,6 +102,13 @@ PortStats DaemonTelemetry::port(PortId id) {
     return stats;
 }
 
+uint64_t DaemonTelemetry::rule(RuleId id) {
+    uint64_t packets = 0;
+    for (size_t i = 0; i < dataplane_.worker_count(); ++i)
+        packets += dataplane_.counters(i).rules[id.value()].get();
+    return packets;
+}
+
 std::vector<RingStats> DaemonTelemetry::rings() {
     std::vector<RingStats> all;
     for (size_t i = 0; i < dataplane_.worker_count(); ++i) {
@@ -135,7 +142,9 @@ MemoryStats DaemonTelemetry::memory() {
                     {"prefixes_ipv4", fib.prefixes_ipv4, kMaxPrefixes, fib.prefix_bytes_ipv4},
                     {"prefixes_ipv6", fib.prefixes_ipv6, kMaxPrefixes, fib.prefix_bytes_ipv6},
                     {"next_hops", plane_.next_hops().size(), kMaxAdjacencies,
-                     kMaxAdjacencies * sizeof(Adjacency) * dataplane_.worker_count()}};
+                     kMaxAdjacencies * sizeof(Adjacency) * dataplane_.worker_count()},
+                    {"flows", dataplane_.flows().used.load(std::memory_order_relaxed),
+                     dataplane_.flows().capacity, dataplane_.flow_bytes()}};
     return stats;
 }
 

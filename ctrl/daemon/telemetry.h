@@ -18,6 +18,7 @@ class DaemonTelemetry final : public Telemetry {
 
     std::vector<WorkerStats> workers() override;
     PortStats port(PortId) override;
+    uint64_t rule(RuleId) override;
     std::vector<RingStats> rings() override;
     MemoryStats memory() override;
 

@@ -38,7 +38,8 @@ std::string describe_adjacency(const Adjacency& adjacency, const std::string& po
 
 }  // namespace
 
-Explainer::Explainer(const ForwardingPlane& plane, const Fib& fib, rte_mempool* pool, PortName name)
+Explainer::Explainer(const ForwardingPlane& plane, const Fib& fib, const AddressSets& sets,
+                     rte_mempool* pool, PortName name)
     : plane_(plane),
       fib_(fib),
       pool_(pool),
@@ -53,6 +54,8 @@ Explainer::Explainer(const ForwardingPlane& plane, const Fib& fib, rte_mempool* 
     context_.adjacencies = adjacencies_.data();
     context_.captures = captures_.data();
     context_.fib = fib.view();
+    context_.sets = {sets.view(), &plane.generations()};
+    context_.generations = &plane.generations();
     context_.counters = counters_.get();
     context_.pool = pool;
     context_.capture_pool = pool;
@@ -111,8 +114,11 @@ Result<ExplainAnswer> Explainer::explain(const ExplainQuery& query) {
 }
 
 void Explainer::load_tables() {
-    plane_.for_each_config(
-        [this](PortId id, const PortConfig* config) { ports_[id.value()] = config; });
+    context_.policy_ports = 0;
+    plane_.for_each_config([this](PortId id, const PortConfig* config) {
+        ports_[id.value()] = config;
+        if (config != nullptr && config->policy != nullptr) ++context_.policy_ports;
+    });
     plane_.next_hops().for_each(
         [this](NextHopId id, const Adjacency& adjacency) { adjacencies_[id.value()] = adjacency; });
 }
@@ -127,7 +133,7 @@ std::optional<DropReason> Explainer::dropped(PortId in) const {
 
 // What the stage has just done with the probe.
 ExplainAnswer::Step Explainer::judge(const char* stage, const Burst& burst, PortId in,
-                                     const Probe& probe, ExplainAnswer& answer) const {
+                                     const Probe& probe, ExplainAnswer& answer) {
     const PortCounters& counters = counters_->ports[in.value()];
     ExplainAnswer::Step step{stage, "pass", ""};
     if (const auto reason = dropped(in)) {
@@ -137,6 +143,8 @@ ExplainAnswer::Step Explainer::judge(const char* stage, const Burst& burst, Port
         answer.reason = text.name;
         if (*reason == DropReason::kTooBig || *reason == DropReason::kNoRoute)
             step.detail += "; " + describe_route(in, probe);
+        if (*reason == DropReason::kDeniedIngress)
+            step.detail += fmt::format(" (port {})", name_(burst.meta[0].out_port));
     } else if (counters.punted.get() > 0) {
         step.decision = answer.verdict = "punt";
         step.detail = "control looks at it";
@@ -154,10 +162,26 @@ ExplainAnswer::Step Explainer::judge(const char* stage, const Burst& burst, Port
             answer.reason = drop_reason_name(DropReason::kPortDown);
             step.detail = fmt::format("port {} is not connected or its rings are off", name_(out));
         }
+    } else if (std::string_view(stage) == "filter_egress") {
+        step.detail = describe_filter(*ports_[in.value()]);
+    } else if (std::string_view(stage) == "filter_ingress") {
+        step.detail = describe_filter(*ports_[burst.meta[0].out_port.value()]);
     } else if (std::string_view(stage) == "route") {
         step.detail = describe_route(in, probe);
     }
     return step;
+}
+
+// Why the port's filter has let the probe through.
+std::string Explainer::describe_filter(const PortConfig& port) {
+    if (port.policy == nullptr) return fmt::format("port {} is not filtered", name_(port.id));
+    for (size_t id = 1; id < kMaxRules; ++id) {
+        Counter& decided = counters_->rules[id];
+        if (decided.get() == 0) continue;
+        new (&decided) Counter;
+        return plane_.firewall().describe_rule(RuleId{static_cast<uint16_t>(id)});
+    }
+    return "";
 }
 
 std::string Explainer::describe_route(PortId in, const Probe& probe) const {

@@ -26,7 +26,8 @@ class Explainer final : public ExplainService {
     using PortName = std::function<std::string(PortId)>;
 
     // Everything given outlives the explainer.
-    Explainer(const ForwardingPlane& plane, const Fib& fib, rte_mempool* pool, PortName name);
+    Explainer(const ForwardingPlane& plane, const Fib& fib, const AddressSets& sets,
+              rte_mempool* pool, PortName name);
     ~Explainer() override;
 
     // Errors: kNotFound (port), those of make_probe.
@@ -37,8 +38,9 @@ class Explainer final : public ExplainService {
     void load_tables();
     std::string describe_route(PortId in, const Probe& probe) const;
     ExplainAnswer::Step judge(const char* stage, const Burst& burst, PortId in, const Probe& probe,
-                              ExplainAnswer& answer) const;
+                              ExplainAnswer& answer);
     std::optional<DropReason> dropped(PortId in) const;
+    std::string describe_filter(const PortConfig& port);
 
     const ForwardingPlane& plane_;
     const Fib& fib_;

@@ -5,6 +5,7 @@
 // A change set holds pins on the next hops and ports that it names until it goes.
 #pragma once
 
+#include "ctrl/intent/group_table.h"
 #include "ctrl/intent/port_table.h"
 #include "ctrl/intent/route_table.h"
 
@@ -58,6 +59,20 @@ struct NeighborChange {
     std::optional<NeighborRecord> after;
 };
 
+struct GroupChange {
+    GroupKey key;
+    GroupRecordPtr before;  // null: added
+    GroupRecordPtr after;   // null: removed
+    bool was_stale = false;
+};
+
+// Of one group that is there before and after, or is added or removed by the same change.
+struct MemberChange {
+    GroupKey key;
+    std::vector<IpPrefix> added;    // none of them was there
+    std::vector<IpPrefix> removed;  // all of them were
+};
+
 // Pins of one change set, given back when it goes.
 class Pins {
   public:
@@ -84,7 +99,7 @@ struct ChangeCounts {
 };
 
 struct ChangeSet {
-    enum class Kind : uint8_t { kPort, kRoute, kNeighbor, kSync };
+    enum class Kind : uint8_t { kPort, kRoute, kNeighbor, kGroup, kMembers, kSync };
 
     ChangeSet(State& state, Kind kind_, std::string owner_)
         : kind(kind_), owner(std::move(owner_)), pins(state) {}
@@ -95,6 +110,8 @@ struct ChangeSet {
     std::vector<PortChange> ports;
     std::vector<RouteChange> routes;  // in order of key
     std::vector<NeighborChange> neighbors;
+    std::vector<GroupChange> groups;
+    std::vector<MemberChange> members;
     uint64_t unchanged = 0;
     uint64_t missing = 0;
     uint16_t port = PortTable::kNone;  // kPort: the port that the request is about
@@ -103,12 +120,16 @@ struct ChangeSet {
     std::vector<uint16_t> confirmed_ports;
     std::vector<RouteKey> confirmed_routes;
     std::vector<NeighborKey> confirmed_neighbors;
+    std::vector<GroupKey> confirmed_groups;
     std::optional<uint32_t> confirmed_owner;  // everything of this owner
 
     Pins pins;
 
-    bool empty() const { return ports.empty() && routes.empty() && neighbors.empty(); }
-    // Of objects; the fixed addresses of ports do not count as routes.
+    bool empty() const {
+        return ports.empty() && routes.empty() && neighbors.empty() && groups.empty() &&
+               members.empty();
+    }
+    // Of objects; the fixed addresses of ports do not count as routes. Of kMembers: of members.
     ChangeCounts counts() const;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/intent/intent.h"
 
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
 #include "ctrl/rpc/json_text.h"
 #include "dp/base/assert.h"
@@ -180,6 +181,20 @@ void Intent::add_to_batch(const ChangeSet& change, StoreBatch& batch,
         }
         batch.neighbors.push_back(std::move(stored));
     }
+    for (const GroupChange& group : change.groups) {
+        StoredGroup stored{group.key, std::nullopt, 0};
+        if (group.after) {
+            stored.json = rpc::dump_json(to_json(group.after->intent));
+            stored.revision = group.after->revision;
+        }
+        batch.groups.push_back(std::move(stored));
+    }
+    for (const MemberChange& members : change.members) {
+        for (const IpPrefix& prefix : members.removed)
+            batch.members.push_back({members.key, prefix, true});
+        for (const IpPrefix& prefix : members.added)
+            batch.members.push_back({members.key, prefix, false});
+    }
     const auto is_stored = [this](bool there, RouteValue value) {
         return there && value.origin_port == 0 && !state_.owners.is_volatile(value.owner);
     };
@@ -282,6 +297,12 @@ void Intent::add_inverse(const ChangeSet& change) {
     }
     for (const RouteChange& route : change.routes) {
         inverse.routes.push_back({route.key, route.has, route.had, route.after, route.before});
+    }
+    for (const GroupChange& group : change.groups) {
+        inverse.groups.push_back({group.key, group.after, group.before});
+    }
+    for (const MemberChange& members : change.members) {
+        inverse.members.push_back({members.key, members.removed, members.added});
     }
     RouteChunkWriter writer = chunk_writer();
     add_to_batch(inverse, repair_, writer);

@@ -64,6 +64,7 @@ class Intent {
         size_t ports = 0;
         size_t routes = 0;
         size_t neighbors = 0;
+        size_t groups = 0;
         std::vector<std::string> problems;
     };
     Result<Restored> restore();
@@ -108,6 +109,7 @@ class Intent {
 
     static Result<void> check_stored(const StoredIntent& stored);
     Result<void> restore_ports(const StoredIntent& stored, Restored& restored);
+    Result<void> restore_groups(const StoredIntent& stored, Restored& restored);
     Result<void> restore_neighbors(const StoredIntent& stored, Restored& restored);
     Result<void> restore_routes(const StoredIntent& stored, Restored& restored);
     Result<void> restore_all(const StoredIntent& stored, Restored& restored);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What owners want: ports, routes and neighbours as they are stored and compared. Plain values.
+// What owners want: ports, routes, neighbours, security groups and address sets as they are stored
+// and compared. Plain values.
 #pragma once
 
+#include "dp/abi/policy.h"
 #include "dp/abi/port.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
@@ -48,6 +50,7 @@ struct PortIntent {
     uint8_t queues = 1;
     std::vector<std::string> groups;
     bool port_security = true;
+    bool log_denied = false;
     Announce announce = Announce::kAuto;
     std::map<std::string, std::string> labels;
     bool operator==(const PortIntent&) const = default;
@@ -69,6 +72,45 @@ struct NeighborIntent {
     Mac mac;
     std::string owner;
     bool operator==(const NeighborIntent&) const = default;
+};
+
+// The built-in security group that lets everything pass the filter.
+inline constexpr std::string_view kGroupAny = "any";
+inline constexpr size_t kGroupNameMax = 64;  // a UUID and more
+
+// A security group is rules and members; an address set is members alone. Members are prefixes, so
+// that no set can hold another, and none can form a loop.
+enum class GroupKind : uint8_t { kSecurityGroup, kAddressSet };
+
+struct GroupKey {
+    GroupKind kind = GroupKind::kSecurityGroup;
+    std::string name;
+    auto operator<=>(const GroupKey&) const = default;
+};
+
+// One allow rule as its owner wrote it; what is absent matches everything.
+struct RuleIntent {
+    PolicyDirection direction = PolicyDirection::kIngress;
+    Family family = Family::kIpv4;
+    std::optional<uint8_t> protocol;
+    std::optional<uint16_t> port_min;  // with port_max: destination ports of TCP, UDP, SCTP
+    std::optional<uint16_t> port_max;
+    std::optional<uint8_t> icmp_type;
+    std::optional<uint8_t> icmp_code;  // only with a type
+    // At most one of the two.
+    std::optional<IpPrefix> prefix;
+    std::optional<GroupKey> remote;
+    auto operator<=>(const RuleIntent&) const = default;
+};
+
+// The members are kept apart: they come and go one by one.
+struct GroupIntent {
+    GroupKey key;
+    std::string owner;
+    bool stateful = true;
+    std::vector<RuleIntent> rules;  // in order, each once; none of an address set
+    std::map<std::string, std::string> labels;
+    bool operator==(const GroupIntent&) const = default;
 };
 
 }  // namespace slash32

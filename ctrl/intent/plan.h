@@ -24,12 +24,17 @@ Result<ChangeSet> plan(State& state, const RouteApply& request);
 Result<ChangeSet> plan(State& state, const RouteDelete& request);
 Result<ChangeSet> plan(State& state, const NeighborApply& request);
 Result<ChangeSet> plan(State& state, const NeighborDelete& request);
+Result<ChangeSet> plan(State& state, const GroupApply& request);
+Result<ChangeSet> plan(State& state, const GroupDelete& request);
+Result<ChangeSet> plan(State& state, const GroupUpdate& request);
 // With force, it takes over what others own of the set, and removes their routes over ports that
 // go.
 Result<ChangeSet> plan(State& state, const SyncSet& set, bool force);
 
 // The members of a list that is a set by meaning, in one order, so that equal sets compare equal.
 void canonicalize(PortIntent& intent);
+// "security group web", for messages.
+std::string describe(const GroupKey& key);
 
 // One prefix of a request, and where it stood.
 struct RouteItem {

@@ -29,10 +29,52 @@ using PortLookup = std::function<uint16_t(std::string_view name)>;
 Result<uint32_t> resolve_hop(State& state, ChangeSet& change, const HopRequest& request,
                              const PortLookup& lookup, const std::string& path);
 
+// Collects what happens to groups and their members, then judges the end state.
+class GroupPlanner {
+  public:
+    GroupPlanner(State& state, ChangeSet& change) : state_(state), change_(change) {}
+
+    // `path` and `fields` as of PortPlanner::upsert.
+    Result<void> upsert(const GroupApply& request, const std::string& path, bool fields);
+    void remove(const GroupKey& key);
+    // Whether the group is there when the change is done.
+    bool exists(const GroupKey& key) const { return find(key) != nullptr; }
+
+    // What rules and ports name is there, and fits. REQUIRES: the ports' changes are in the change
+    // set.
+    Result<void> judge() const;
+
+  private:
+    struct Upsert {
+        std::string path;
+        bool fields;
+    };
+    const GroupIntent* find(const GroupKey& key) const;
+    template <typename Visit>
+    void visit_ports(Visit&& visit) const;
+    Result<void> check_remotes(const GroupChange& change) const;
+    Result<void> check_unused() const;
+    Result<void> check_rules_per_port() const;
+    Result<void> check_capacity() const;
+    tl::unexpected<Error> at_fault(const GroupKey& key, ErrorCode code, std::string_view field,
+                                   std::string message) const;
+
+    State& state_;
+    ChangeSet& change_;
+    std::map<GroupKey, size_t> changes_;  // indexes of change_.groups
+    std::map<GroupKey, Upsert> upserts_;
+};
+
+// Adds what gets `wanted` from the present members of a group.
+void change_members(const State& state, ChangeSet& change, const GroupKey& key,
+                    const std::vector<IpPrefix>& wanted);
+
 // Collects what happens to ports, then judges the end state.
 class PortPlanner {
   public:
-    PortPlanner(State& state, ChangeSet& change) : state_(state), change_(change) {}
+    // `groups` knows which groups will be there.
+    PortPlanner(State& state, ChangeSet& change, const GroupPlanner& groups)
+        : state_(state), change_(change), groups_(groups) {}
 
     // `path` stands for "$.params": the root of error paths. In a sync all paths are `path` itself
     // (one_field = false).
@@ -62,6 +104,7 @@ class PortPlanner {
 
     State& state_;
     ChangeSet& change_;
+    const GroupPlanner& groups_;
     std::vector<Upsert> upserts_;
     std::map<std::string, uint16_t, std::less<>> touched_;  // name → index, upserted
     std::unordered_set<uint16_t> removed_;

@@ -27,11 +27,6 @@ const std::string& device_name(const PortIntent& intent) {
     return intent.kind == PortKind::kVhost ? intent.socket : intent.tap;
 }
 
-// The one place that knows which security groups exist.
-bool group_exists(std::string_view name) {
-    return name == "any";
-}
-
 }  // namespace
 
 Result<void> check_owner(std::string_view holder, std::string_view owner, bool force,
@@ -57,7 +52,8 @@ Result<void> PortPlanner::upsert(const PortApply& request, const std::string& pa
     const Upsert place{change_.ports.size(), path, fields};
     const PortIntent& wanted = request.intent;
     for (size_t i = 0; i < wanted.groups.size(); ++i) {
-        if (group_exists(wanted.groups[i])) continue;
+        const GroupKey key{GroupKind::kSecurityGroup, wanted.groups[i]};
+        if (key.name == kGroupAny || groups_.exists(key)) continue;
         return fail(ErrorCode::kNotFound, path_of(place, fmt::format("groups[{}]", i)),
                     fmt::format("there is no security group {}", wanted.groups[i]));
     }
@@ -259,11 +255,13 @@ Result<ChangeSet> plan(State& state, const PortApply& request) {
         return tl::unexpected(owner.error());
     }
     ChangeSet change(state, ChangeSet::Kind::kPort, request.intent.owner);
-    PortPlanner planner(state, change);
+    const GroupPlanner groups(state, change);
+    PortPlanner planner(state, change, groups);
     if (auto ok = planner.upsert(request, "$.params", true); !ok) return tl::unexpected(ok.error());
     if (auto ok = planner.judge([](const RouteKey&) { return false; }); !ok) {
         return tl::unexpected(ok.error());
     }
+    if (auto ok = groups.judge(); !ok) return tl::unexpected(ok.error());
     merge_addresses(change, planner.addresses());
     if (auto ok = check_route_capacity(state, change.routes); !ok) {
         return tl::unexpected(ok.error());
@@ -292,7 +290,8 @@ Result<ChangeSet> plan(State& state, const PortDelete& request) {
     }
     ChangeSet change(state, ChangeSet::Kind::kPort, request.owner);
     change.port = index;
-    PortPlanner planner(state, change);
+    const GroupPlanner groups(state, change);
+    PortPlanner planner(state, change, groups);
     planner.remove(index);
     if (auto ok = planner.judge([](const RouteKey&) { return false; }); !ok) {
         return tl::unexpected(ok.error());

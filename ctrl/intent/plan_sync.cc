@@ -22,10 +22,13 @@ class SyncPlanner {
           owner_(owner),
           force_(force),
           change_(change),
-          ports_(state, change) {}
+          groups_(state, change),
+          ports_(state, change, groups_) {}
 
     Result<void> run() {
+        if (auto ok = plan_groups(); !ok) return ok;
         if (auto ok = plan_ports(); !ok) return ok;
+        if (auto ok = groups_.judge(); !ok) return ok;
         if (auto ok = plan_neighbors(); !ok) return ok;
         if (auto ok = plan_routes(); !ok) return ok;
         merge_addresses(change_, ports_.addresses());
@@ -35,6 +38,7 @@ class SyncPlanner {
 
   private:
     bool force(bool of_object) const { return force_ || of_object; }
+    Result<void> plan_groups();
     Result<void> plan_ports();
     Result<void> plan_routes();
     Result<void> plan_route(const RouteKey& key, RouteValue staged);
@@ -47,9 +51,23 @@ class SyncPlanner {
     const uint32_t owner_;
     const bool force_;
     ChangeSet& change_;
+    GroupPlanner groups_;
     PortPlanner ports_;
     std::vector<uint32_t> hops_;  // of set_.hops: index of the next-hop table
 };
+
+Result<void> SyncPlanner::plan_groups() {
+    for (const auto& [key, staged] : set_.groups) {
+        GroupApply request = staged;
+        request.force = force(staged.force);
+        if (auto ok = groups_.upsert(request, kPath, false); !ok) return ok;
+    }
+    for (const auto& [key, slot] : state_.groups.all()) {
+        const bool mine = slot.record->intent.owner == set_.owner;
+        if (set_.kinds.has(key.kind) && mine && !set_.groups.contains(key)) groups_.remove(key);
+    }
+    return {};
+}
 
 Result<void> SyncPlanner::plan_ports() {
     if (set_.kinds.ports) {

@@ -22,7 +22,6 @@ namespace {
 
 constexpr size_t kPortNameMax = 15;
 constexpr size_t kSocketPathMax = 107;  // sockaddr_un, with its terminator
-constexpr size_t kMaxGroups = 32;
 constexpr size_t kMaxLabels = 32;
 
 constexpr rpc::OneOf kKinds{std::pair{std::string_view("vhost"), PortKind::kVhost},
@@ -174,6 +173,7 @@ Json to_json(const PortIntent& port) {
                 {"queues", port.queues},
                 {"groups", port.groups},
                 {"port_security", port.port_security},
+                {"log_denied", port.log_denied},
                 {"announce", name_in(kAnnounces, port.announce)},
                 {"labels", port.labels}};
     if (port.kind == PortKind::kTap) {
@@ -212,8 +212,9 @@ void read_port(Fields& fields, PortIntent& out) {
         .optional("vrf", vrf, Range{0, kMaxVrfs - 1})
         .optional("mtu", out.mtu, Range{kMinMtu, kMaxMtu})
         .optional("queues", out.queues, Range{1, kMaxQueuePairs})
-        .optional("groups", out.groups, Count{0, kMaxGroups}, Name{})
+        .optional("groups", out.groups, Count{0, kMaxGroupsPerPort}, Name{kGroupNameMax})
         .optional("port_security", out.port_security)
+        .optional("log_denied", out.log_denied)
         .optional("announce", out.announce, kAnnounces)
         .optional("labels", out.labels, Count{0, kMaxLabels})
         .optional("owner", out.owner, Name{});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/intent/programmer.h"
 
+#include "ctrl/intent/plan.h"
 #include "dp/base/assert.h"
 
 #include <fmt/format.h>
@@ -27,6 +28,7 @@ class Programmer::Attempt {
           change_(change) {}
 
     Result<void> make() {
+        if (auto ok = make_groups(); !ok) return ok;
         break_ports();
         for (const PortChange* port : in_device_order()) {
             if (auto ok = make_port(*port); !ok) return ok;
@@ -54,11 +56,20 @@ class Programmer::Attempt {
         for (const PortChange& port : change_.ports) {
             if (!port.after) remove_port(port.port);
         }
+        for (const MemberChange& members : change_.members) {
+            if (!is_removed(members.key)) plane_.remove_members(members.key, members.removed);
+        }
+        for (const GroupChange& group : change_.groups) {
+            if (!group.after) plane_.remove_group(group.key);
+        }
     }
 
     void roll_back();
 
   private:
+    Result<void> make_groups();
+    void roll_back_groups();
+    bool is_removed(const GroupKey& key) const;
     void break_ports();
     std::vector<const PortChange*> in_device_order() const;
     Result<void> make_port(const PortChange& change);
@@ -72,6 +83,8 @@ class Programmer::Attempt {
     State& state_;
     Plane& plane_;
     ChangeSet& change_;
+    std::vector<const GroupChange*> made_groups_;
+    size_t made_members_ = 0;                // of change_.members
     std::vector<const PortChange*> broken_;  // removed before anything was made
     struct Made {
         const PortChange* change;
@@ -81,6 +94,39 @@ class Programmer::Attempt {
     size_t next_route_ = 0;
     bool routes_removed_ = false;
 };
+
+// New groups before changed ones, whose rules may name them.
+Result<void> Programmer::Attempt::make_groups() {
+    for (const bool is_new : {true, false}) {
+        for (const GroupChange& group : change_.groups) {
+            if (!group.after || (group.before == nullptr) != is_new) continue;
+            if (auto ok = plane_.set_group(group.after->intent); !ok) return ok;
+            made_groups_.push_back(&group);
+        }
+    }
+    for (const MemberChange& members : change_.members) {
+        if (auto ok = plane_.add_members(members.key, members.added); !ok) return ok;
+        ++made_members_;
+    }
+    return {};
+}
+
+void Programmer::Attempt::roll_back_groups() {
+    for (size_t i = 0; i < made_members_; ++i)
+        plane_.remove_members(change_.members[i].key, change_.members[i].added);
+    for (auto at = made_groups_.rbegin(); at != made_groups_.rend(); ++at) {
+        if (!(*at)->before) {
+            plane_.remove_group((*at)->key);
+        } else if (!plane_.set_group((*at)->before->intent)) {
+            continue;  // as with ports: it keeps what it has
+        }
+    }
+}
+
+bool Programmer::Attempt::is_removed(const GroupKey& key) const {
+    return std::ranges::any_of(
+        change_.groups, [&](const GroupChange& group) { return group.key == key && !group.after; });
+}
 
 // Removes the ports that go and whose device another port takes.
 void Programmer::Attempt::break_ports() {
@@ -225,6 +271,7 @@ void Programmer::Attempt::roll_back() {
             if (route.had && route.before.origin_port == 0) restore_route(route);
         }
     }
+    roll_back_groups();
 }
 
 void Programmer::Attempt::restore_route(const RouteChange& change) {
@@ -291,8 +338,19 @@ void Programmer::unprogram_routes_over(uint16_t port) {
     });
 }
 
+void Programmer::program_groups(Restored& restored) {
+    for (const auto& [key, slot] : state_.groups.all()) {
+        auto ok = plane_.set_group(slot.record->intent);
+        if (ok) ok = plane_.add_members(key, {slot.members.begin(), slot.members.end()});
+        if (!ok) {
+            restored.problems.push_back(fmt::format("{}: {}", describe(key), ok.error().message));
+        }
+    }
+}
+
 Programmer::Restored Programmer::program_all() {
     Restored restored;
+    program_groups(restored);
     std::vector<uint16_t> wanted;
     state_.ports.visit_all([&](uint16_t index, const PortSlot& slot) {
         if (slot.record) wanted.push_back(index);

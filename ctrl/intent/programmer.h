@@ -25,8 +25,9 @@ class Programmer {
     // error the plane is as it was, and the caller undoes it in the state.
     Result<void> program(ChangeSet& change);
 
-    // At start: everything in the state, ports before neighbours before routes. A port that cannot
-    // be made stays without PortId, with the reason in its slot; its routes wait for it.
+    // At start: everything in the state, groups before ports, ports before neighbours before
+    // routes. A port that cannot be made stays without PortId, with the reason in its slot; its
+    // routes wait for it.
     struct Restored {
         size_t ports = 0;
         size_t routes = 0;
@@ -36,6 +37,7 @@ class Programmer {
 
   private:
     class Attempt;
+    void program_groups(Restored& restored);
     // The plane's id for a next hop, acquired if need be; kNoNextHop while its port is not there.
     Result<NextHopId> acquire(uint32_t hop);
     // Programs every route over a port that has got a new PortId.

@@ -63,4 +63,25 @@ struct NeighborDelete {
     bool force = false;
 };
 
+struct GroupApply {
+    GroupIntent intent;
+    // All members of an address set; absent: they stay as they are.
+    std::optional<std::vector<IpPrefix>> members;
+    bool force = false;
+};
+
+struct GroupDelete {
+    GroupKey key;
+    std::string owner;
+    bool force = false;
+};
+
+struct GroupUpdate {
+    GroupKey key;
+    std::vector<IpPrefix> add;
+    std::vector<IpPrefix> remove;
+    std::string owner;
+    bool force = false;
+};
+
 }  // namespace slash32

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bringing the stored intent back at start. Part of class Intent (intent.h).
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/intent.h"
 #include "ctrl/intent/port_json.h"
 
@@ -61,6 +62,13 @@ Result<void> Intent::check_stored(const StoredIntent& stored) {
             return fail(ErrorCode::kInvalid, "", "a stored port has another name or no owner");
         }
     }
+    for (const StoredGroup& group : stored.groups) {
+        const Result<GroupIntent> parsed = parse_group(group.key.kind, *group.json);
+        if (!parsed) return tl::unexpected(parsed.error());
+        if (parsed->key != group.key || parsed->owner.empty()) {
+            return fail(ErrorCode::kInvalid, "", "a stored group has another name or no owner");
+        }
+    }
     for (const std::string& chunk : stored.route_chunks) {
         auto ok = read_route_chunk(
             chunk, [](uint32_t, const StoredRouteValue&) {}, [](const RouteKey&, uint32_t) {});
@@ -71,9 +79,27 @@ Result<void> Intent::check_stored(const StoredIntent& stored) {
 
 Result<void> Intent::restore_all(const StoredIntent& stored, Restored& restored) {
     state_.revision = stored.revision;
+    if (auto ok = restore_groups(stored, restored); !ok) return ok;
     if (auto ok = restore_ports(stored, restored); !ok) return ok;
     if (auto ok = restore_neighbors(stored, restored); !ok) return ok;
     return restore_routes(stored, restored);
+}
+
+Result<void> Intent::restore_groups(const StoredIntent& stored, Restored& restored) {
+    for (const StoredGroup& row : stored.groups) {
+        auto record = std::make_shared<GroupRecord>();
+        record->intent = *parse_group(row.key.kind, *row.json);
+        record->revision = row.revision;
+        if (auto owner = state_.owner(record->intent.owner); !owner) {
+            return tl::unexpected(owner.error());
+        }
+        state_.restore_group(std::move(record));
+        ++restored.groups;
+    }
+    for (const StoredMember& row : stored.members) {
+        if (state_.groups.find(row.key) != nullptr) state_.groups.add_member(row.key, row.prefix);
+    }
+    return {};
 }
 
 Result<void> Intent::restore_ports(const StoredIntent& stored, Restored& restored) {

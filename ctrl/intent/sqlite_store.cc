@@ -43,9 +43,23 @@ std::string_view mac_bytes(const Mac& mac) {
     return {reinterpret_cast<const char*>(mac.bytes.data()), mac.bytes.size()};
 }
 
-uint32_t checksum(const StoredPort& port) {
-    return crc32c(*port.json, crc32c(port.name));
+uint32_t checksum(std::string_view name, std::string_view json) {
+    return crc32c(json, crc32c(name));
 }
+
+// What a member's row needs of an address: four or sixteen bytes.
+bool read_address(std::string_view bytes, IpAddress& out) {
+    if (bytes.size() != 4 && bytes.size() != 16) return false;
+    out.family = bytes.size() == 4 ? Family::kIpv4 : Family::kIpv6;
+    std::memcpy(out.bytes.data(), bytes.data(), bytes.size());
+    return true;
+}
+
+constexpr const char* kGroupTables =
+    "CREATE TABLE security_group(kind INTEGER NOT NULL, name TEXT NOT NULL, json TEXT NOT NULL,"
+    " revision INTEGER NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY(kind, name)) WITHOUT ROWID;"
+    "CREATE TABLE member(kind INTEGER NOT NULL, name TEXT NOT NULL, address BLOB NOT NULL,"
+    " length INTEGER NOT NULL, PRIMARY KEY(kind, name, address, length)) WITHOUT ROWID;";
 
 tl::unexpected<Error> damaged(std::string what) {
     return fail(ErrorCode::kInvalid, "", std::move(what));
@@ -75,7 +89,8 @@ SqliteStore::~SqliteStore() {
 
 void SqliteStore::close() {
     for (Statement* statement : {&put_port_, &delete_port_, &put_neighbor_, &delete_neighbor_,
-                                 &put_chunk_, &clear_chunks_, &put_revision_}) {
+                                 &put_group_, &delete_group_, &put_member_, &delete_member_,
+                                 &clear_members_, &put_chunk_, &clear_chunks_, &put_revision_}) {
         statement->reset();
     }
     db_.reset();
@@ -149,7 +164,9 @@ Result<void> SqliteStore::open_and_check() {
     if (*application != std::to_string(kApplicationId)) {
         return damaged("the file is not a store of slash32");
     }
-    if (*version != std::to_string(kSchemaVersion)) {
+    if (*version == "1") {
+        if (auto ok = add_groups_to_schema(); !ok) return ok;
+    } else if (*version != std::to_string(kSchemaVersion)) {
         return damaged(
             fmt::format("the store has schema version {}, not {}", *version, kSchemaVersion));
     }
@@ -163,14 +180,21 @@ Result<void> SqliteStore::create_schema() {
         " checksum INTEGER NOT NULL) WITHOUT ROWID;"
         "CREATE TABLE neighbor(port TEXT NOT NULL, address BLOB NOT NULL, mac BLOB NOT NULL,"
         " owner TEXT NOT NULL, PRIMARY KEY(port, address)) WITHOUT ROWID;"
+        "{}"
         "CREATE TABLE route_chunk(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"
         "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
         "INSERT INTO meta VALUES('revision', 0);"
         "PRAGMA application_id={}; PRAGMA user_version={};"
         "COMMIT;",
-        kApplicationId, kSchemaVersion);
+        kGroupTables, kApplicationId, kSchemaVersion);
     if (auto ok = execute(sql.c_str()); !ok) return ok;
     return prepare_all();
+}
+
+Result<void> SqliteStore::add_groups_to_schema() {
+    const std::string sql = fmt::format("BEGIN IMMEDIATE; {} PRAGMA user_version={}; COMMIT;",
+                                        kGroupTables, kSchemaVersion);
+    return execute(sql.c_str());
 }
 
 Result<void> SqliteStore::prepare_all() {
@@ -179,6 +203,12 @@ Result<void> SqliteStore::prepare_all() {
         {&delete_port_, "DELETE FROM port WHERE name = ?1"},
         {&put_neighbor_, "INSERT OR REPLACE INTO neighbor VALUES(?1, ?2, ?3, ?4)"},
         {&delete_neighbor_, "DELETE FROM neighbor WHERE port = ?1 AND address = ?2"},
+        {&put_group_, "INSERT OR REPLACE INTO security_group VALUES(?1, ?2, ?3, ?4, ?5)"},
+        {&delete_group_, "DELETE FROM security_group WHERE kind = ?1 AND name = ?2"},
+        {&put_member_, "INSERT OR REPLACE INTO member VALUES(?1, ?2, ?3, ?4)"},
+        {&delete_member_,
+         "DELETE FROM member WHERE kind = ?1 AND name = ?2 AND address = ?3 AND length = ?4"},
+        {&clear_members_, "DELETE FROM member WHERE kind = ?1 AND name = ?2"},
         {&put_chunk_, "INSERT INTO route_chunk(data) VALUES(?1)"},
         {&clear_chunks_, "DELETE FROM route_chunk"},
         {&put_revision_, "UPDATE meta SET value = ?1 WHERE key = 'revision'"},
@@ -191,53 +221,85 @@ Result<void> SqliteStore::prepare_all() {
     return {};
 }
 
+template <typename Row>
+Result<void> SqliteStore::read_rows(const char* sql, Row&& row) {
+    auto statement = prepare(sql);
+    if (!statement) return tl::unexpected(statement.error());
+    int code = 0;
+    while ((code = sqlite3_step(statement->get())) == SQLITE_ROW) {
+        if (Result<void> ok = row(statement->get()); !ok) return ok;
+    }
+    if (code != SQLITE_DONE) return tl::unexpected(database_error(sql));
+    return {};
+}
+
 Result<StoredIntent> SqliteStore::read_all() {
     StoredIntent intent;
-    const auto rows = [this](const char* sql, auto&& row) -> Result<void> {
-        auto statement = prepare(sql);
-        if (!statement) return tl::unexpected(statement.error());
-        int code = 0;
-        while ((code = sqlite3_step(statement->get())) == SQLITE_ROW) {
-            if (Result<void> ok = row(statement->get()); !ok) return ok;
-        }
-        if (code != SQLITE_DONE) return tl::unexpected(database_error(sql));
-        return {};
-    };
-    auto ok = rows("SELECT value FROM meta WHERE key = 'revision'", [&](sqlite3_stmt* row) {
+    auto ok = read_rows("SELECT value FROM meta WHERE key = 'revision'", [&](sqlite3_stmt* row) {
         intent.revision = static_cast<uint64_t>(sqlite3_column_int64(row, 0));
         return Result<void>{};
     });
     if (!ok) return tl::unexpected(ok.error());
-    ok = rows("SELECT name, json, revision, checksum FROM port", [&](sqlite3_stmt* row) {
+    ok = read_rows("SELECT name, json, revision, checksum FROM port", [&](sqlite3_stmt* row) {
         StoredPort port{column_bytes(row, 0), column_bytes(row, 1),
                         static_cast<uint64_t>(sqlite3_column_int64(row, 2))};
-        if (checksum(port) != static_cast<uint32_t>(sqlite3_column_int64(row, 3))) {
+        if (checksum(port.name, *port.json) !=
+            static_cast<uint32_t>(sqlite3_column_int64(row, 3))) {
             return Result<void>(damaged("the checksum of a stored port is wrong"));
         }
         intent.ports.push_back(std::move(port));
         return Result<void>{};
     });
     if (!ok) return tl::unexpected(ok.error());
-    ok = rows("SELECT port, address, mac, owner FROM neighbor", [&](sqlite3_stmt* row) {
+    ok = read_rows("SELECT port, address, mac, owner FROM neighbor", [&](sqlite3_stmt* row) {
         StoredNeighbor neighbor{column_bytes(row, 0), {}, Mac{}, column_bytes(row, 3)};
-        const std::string address = column_bytes(row, 1);
         const std::string mac = column_bytes(row, 2);
-        if ((address.size() != 4 && address.size() != 16) || mac.size() != 6) {
+        if (!read_address(column_bytes(row, 1), neighbor.address) || mac.size() != 6) {
             return Result<void>(damaged("a stored neighbour is malformed"));
         }
-        neighbor.address.family = address.size() == 4 ? Family::kIpv4 : Family::kIpv6;
-        std::memcpy(neighbor.address.bytes.data(), address.data(), address.size());
         std::memcpy(neighbor.mac->bytes.data(), mac.data(), mac.size());
         intent.neighbors.push_back(std::move(neighbor));
         return Result<void>{};
     });
     if (!ok) return tl::unexpected(ok.error());
-    ok = rows("SELECT data FROM route_chunk ORDER BY id", [&](sqlite3_stmt* row) {
+    if (ok = read_groups(intent); !ok) return tl::unexpected(ok.error());
+    ok = read_rows("SELECT data FROM route_chunk ORDER BY id", [&](sqlite3_stmt* row) {
         intent.route_chunks.push_back(column_bytes(row, 0));
         return Result<void>{};
     });
     if (!ok) return tl::unexpected(ok.error());
     return intent;
+}
+
+Result<void> SqliteStore::read_groups(StoredIntent& intent) {
+    const auto key_of = [](sqlite3_stmt* row) {
+        return GroupKey{
+            sqlite3_column_int64(row, 0) == 0 ? GroupKind::kSecurityGroup : GroupKind::kAddressSet,
+            column_bytes(row, 1)};
+    };
+    auto ok = read_rows(
+        "SELECT kind, name, json, revision, checksum FROM security_group", [&](sqlite3_stmt* row) {
+            StoredGroup group{key_of(row), column_bytes(row, 2),
+                              static_cast<uint64_t>(sqlite3_column_int64(row, 3))};
+            if (checksum(group.key.name, *group.json) !=
+                static_cast<uint32_t>(sqlite3_column_int64(row, 4))) {
+                return Result<void>(damaged("the checksum of a stored group is wrong"));
+            }
+            intent.groups.push_back(std::move(group));
+            return Result<void>{};
+        });
+    if (!ok) return ok;
+    return read_rows("SELECT kind, name, address, length FROM member", [&](sqlite3_stmt* row) {
+        StoredMember member{key_of(row), {}, false};
+        const int64_t length = sqlite3_column_int64(row, 3);
+        if (!read_address(column_bytes(row, 2), member.prefix.address) || length < 0 ||
+            length > member.prefix.address.bits()) {
+            return Result<void>(damaged("a stored member of a group is malformed"));
+        }
+        member.prefix.length = static_cast<uint8_t>(length);
+        intent.members.push_back(std::move(member));
+        return Result<void>{};
+    });
 }
 
 Result<StoredIntent> SqliteStore::load() {
@@ -343,7 +405,7 @@ Result<void> SqliteStore::write_rows(const StoreBatch& batch) {
         if (port.json) {
             bind_text(statement, 2, *port.json);
             sqlite3_bind_int64(statement, 3, static_cast<int64_t>(port.revision));
-            sqlite3_bind_int64(statement, 4, checksum(port));
+            sqlite3_bind_int64(statement, 4, checksum(port.name, *port.json));
         }
         if (auto ok = step(statement); !ok) return ok;
     }
@@ -357,6 +419,7 @@ Result<void> SqliteStore::write_rows(const StoreBatch& batch) {
         }
         if (auto ok = step(statement); !ok) return ok;
     }
+    if (auto ok = write_groups(batch); !ok) return ok;
     if (batch.replace_routes) {
         if (auto ok = step(clear_chunks_.get()); !ok) return ok;
     }
@@ -366,6 +429,34 @@ Result<void> SqliteStore::write_rows(const StoreBatch& batch) {
     }
     sqlite3_bind_int64(put_revision_.get(), 1, static_cast<int64_t>(batch.revision));
     return step(put_revision_.get());
+}
+
+Result<void> SqliteStore::write_groups(const StoreBatch& batch) {
+    const auto bind_key = [](sqlite3_stmt* statement, const GroupKey& key) {
+        sqlite3_bind_int64(statement, 1, static_cast<int64_t>(key.kind));
+        bind_text(statement, 2, key.name);
+    };
+    for (const StoredGroup& group : batch.groups) {
+        sqlite3_stmt* statement = group.json ? put_group_.get() : delete_group_.get();
+        bind_key(statement, group.key);
+        if (group.json) {
+            bind_text(statement, 3, *group.json);
+            sqlite3_bind_int64(statement, 4, static_cast<int64_t>(group.revision));
+            sqlite3_bind_int64(statement, 5, checksum(group.key.name, *group.json));
+        }
+        if (auto ok = step(statement); !ok) return ok;
+        if (group.json) continue;
+        bind_key(clear_members_.get(), group.key);
+        if (auto ok = step(clear_members_.get()); !ok) return ok;
+    }
+    for (const StoredMember& member : batch.members) {
+        sqlite3_stmt* statement = member.removed ? delete_member_.get() : put_member_.get();
+        bind_key(statement, member.key);
+        bind_blob(statement, 3, address_bytes(member.prefix.address));
+        sqlite3_bind_int64(statement, 4, member.prefix.length);
+        if (auto ok = step(statement); !ok) return ok;
+    }
+    return {};
 }
 
 StoreStatus SqliteStore::status() const {

@@ -2,8 +2,9 @@
 // The store in one SQLite file: WAL, synchronous=FULL, so that a commit survives a loss of power.
 //
 // Commits run on a thread of their own: a slow disk holds up the requests that wait for it and
-// nothing else. Tables: port (name, JSON, checksum), neighbor, route_chunk (route_chunk.h, in
-// order), meta (revision). application_id and user_version mark the file and its schema.
+// nothing else. Tables: port (name, JSON, checksum), neighbor, security_group (kind, name, JSON,
+// checksum), member (of a group, one a row), route_chunk (route_chunk.h, in order), meta
+// (revision). application_id and user_version mark the file and its schema.
 #pragma once
 
 #include "ctrl/intent/store.h"
@@ -21,7 +22,8 @@ namespace slash32 {
 
 class SqliteStore final : public Store {
   public:
-    static constexpr int kSchemaVersion = 1;
+    static constexpr int kSchemaVersion =
+        2;  // 1 had no groups; it is brought up to date when opened
 
     struct Options {
         std::string path;
@@ -53,13 +55,18 @@ class SqliteStore final : public Store {
     Result<void> open();
     Result<void> open_and_check();
     Result<void> create_schema();
+    Result<void> add_groups_to_schema();
     Result<StoredIntent> read_all();
+    template <typename Row>
+    Result<void> read_rows(const char* sql, Row&& row);
+    Result<void> read_groups(StoredIntent& intent);
     Result<void> execute(const char* sql);
     Result<Statement> prepare(const char* sql);
     Result<void> prepare_all();
     Result<void> step(sqlite3_stmt* statement);
     Result<void> write(const StoreBatch& batch);
     Result<void> write_rows(const StoreBatch& batch);
+    Result<void> write_groups(const StoreBatch& batch);
     Error database_error(const char* what) const;
     void close();
     void run();
@@ -67,8 +74,8 @@ class SqliteStore final : public Store {
     const Options options_;
     Executor executor_;
     std::unique_ptr<sqlite3, Close> db_;  // the thread's once it runs
-    Statement put_port_, delete_port_, put_neighbor_, delete_neighbor_, put_chunk_, clear_chunks_,
-        put_revision_;
+    Statement put_port_, delete_port_, put_neighbor_, delete_neighbor_, put_group_, delete_group_,
+        put_member_, delete_member_, clear_members_, put_chunk_, clear_chunks_, put_revision_;
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;

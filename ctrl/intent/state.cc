@@ -3,6 +3,7 @@
 
 #include "dp/base/assert.h"
 
+#include <set>
 #include <utility>
 
 namespace slash32 {
@@ -55,6 +56,20 @@ ChangeCounts ChangeSet::counts() const {
     for (const NeighborChange& change : neighbors) {
         count(change.before.has_value(), change.after.has_value());
     }
+    if (kind == Kind::kMembers) {
+        for (const MemberChange& change : members) {
+            out.added += change.added.size();
+            out.removed += change.removed.size();
+        }
+        return out;
+    }
+    for (const GroupChange& change : groups)
+        count(change.before != nullptr, change.after != nullptr);
+    std::set<GroupKey> counted;
+    for (const GroupChange& change : groups)
+        counted.insert(change.key);
+    for (const MemberChange& change : members)
+        out.changed += counted.contains(change.key) ? 0 : 1;
     return out;
 }
 
@@ -77,10 +92,38 @@ void State::apply(ChangeSet& change) {
     for (const NeighborChange& neighbor : change.neighbors) {
         set_neighbor(neighbor.key, neighbor.after);
     }
+    for (GroupChange& group : change.groups) {
+        if (group.before) group.was_stale = groups.find(group.key)->stale;
+        if (!group.after) continue;
+        group.after =
+            std::make_shared<GroupRecord>(GroupRecord{group.after->intent, change.revision});
+        set_group(group.key, group.after, false);
+    }
+    for (const MemberChange& members : change.members) {
+        for (const IpPrefix& member : members.added)
+            groups.add_member(members.key, member);
+        for (const IpPrefix& member : members.removed)
+            groups.remove_member(members.key, member);
+    }
+    for (const GroupChange& group : change.groups) {
+        if (!group.after) set_group(group.key, nullptr, false);
+    }
 }
 
 void State::undo(ChangeSet& change) {
     --live_changes_;
+    for (const GroupChange& group : change.groups) {
+        if (group.before) set_group(group.key, group.before, group.was_stale);
+    }
+    for (const MemberChange& members : change.members) {
+        for (const IpPrefix& member : members.removed)
+            groups.add_member(members.key, member);
+        for (const IpPrefix& member : members.added)
+            groups.remove_member(members.key, member);
+    }
+    for (const GroupChange& group : change.groups) {
+        if (!group.before) set_group(group.key, nullptr, false);
+    }
     for (const NeighborChange& neighbor : change.neighbors) {
         set_neighbor(neighbor.key, neighbor.before);
     }
@@ -171,6 +214,17 @@ void State::set_neighbor(const NeighborKey& key, const std::optional<NeighborRec
     neighbors.emplace(key, *to);
 }
 
+void State::set_group(const GroupKey& key, const GroupRecordPtr& to, bool stale) {
+    const auto account = [&](const GroupSlot& slot, uint32_t by) {
+        OwnerCounts& counts = owners.counts(*owners.index(slot.record->intent.owner, false));
+        counts.groups += by;
+        if (slot.stale) counts.stale += by;
+    };
+    if (const GroupSlot* slot = groups.find(key)) account(*slot, UINT32_MAX);  // minus one
+    groups.set(key, to, stale);
+    if (to) account(*groups.find(key), 1);
+}
+
 void State::confirm(const ChangeSet& change) {
     const auto confirm_port = [&](PortSlot& slot) {
         if (!slot.stale || !slot.record) return;
@@ -191,6 +245,12 @@ void State::confirm(const ChangeSet& change) {
         at->second.stale = false;
         --owners.counts(at->second.owner).stale;
     }
+    for (const GroupKey& key : change.confirmed_groups) {
+        const GroupSlot* slot = groups.find(key);
+        if (slot == nullptr || !slot->stale) continue;
+        groups.set_stale(key, false);
+        --owners.counts(*owners.index(slot->record->intent.owner, false)).stale;
+    }
     if (change.confirmed_owner) confirm_owner(*change.confirmed_owner);
 }
 
@@ -205,6 +265,9 @@ void State::confirm_owner(uint32_t owner_index) {
     });
     for (auto& [key, record] : neighbors) {
         if (record.owner == owner_index) record.stale = false;
+    }
+    for (const auto& [key, slot] : groups.all()) {
+        if (slot.record->intent.owner == owners.name(owner_index)) groups.set_stale(key, false);
     }
     owners.counts(owner_index).stale = 0;
 }
@@ -228,6 +291,10 @@ void State::restore_address(const RouteKey& key, uint16_t port, uint32_t owner_i
 
 void State::restore_neighbor(const NeighborKey& key, const NeighborRecord& record) {
     set_neighbor(key, record);
+}
+
+void State::restore_group(const GroupRecordPtr& record) {
+    set_group(record->intent.key, record, true);
 }
 
 void State::restore_route(const RouteKey& key, RouteValue value) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// All that owners want, in memory: ports, routes, neighbours, and who owns them.
+// All that owners want, in memory: ports, routes, neighbours, groups, and who owns them.
 //
 // Belongs to the control thread. Changed by change sets only: apply() makes one true in memory,
 // then either finish() (it is programmed and stays) or undo(), in reverse order of apply().
-// Invariants: a route leads to an existing port; every fixed address of a port is a host route of
-// origin port; the counts of owners and the number of routes of a port agree with the tables.
+// Invariants: a route leads to an existing port; a port and a rule name existing groups; every
+// fixed address of a port is a host route of origin port; the counts of owners and the number of
+// routes of a port agree with the tables.
 #pragma once
 
 #include "ctrl/intent/change_set.h"
@@ -33,6 +34,7 @@ class State {
     NextHopTable hops;
     RouteTable routes;
     std::map<NeighborKey, NeighborRecord> neighbors;
+    GroupTable groups;
     std::map<std::string, uint16_t, std::less<>> sockets;  // path → port index
     std::map<std::string, uint16_t, std::less<>> taps;     // interface name → port index
     uint64_t revision = 0;
@@ -51,6 +53,7 @@ class State {
     // A host route of origin port.
     void restore_address(const RouteKey& key, uint16_t port, uint32_t owner);
     void restore_neighbor(const NeighborKey& key, const NeighborRecord& record);
+    void restore_group(const GroupRecordPtr& record);
     // Replaces. `value.hop` is pinned by the caller.
     void restore_route(const RouteKey& key, RouteValue value);
     void restore_no_route(const RouteKey& key);
@@ -75,6 +78,7 @@ class State {
     void set_route(const RouteKey& key, const RouteValue* from, const RouteValue* to);
     void count_route(const RouteKey& key, RouteValue value, int by);
     void set_neighbor(const NeighborKey& key, const std::optional<NeighborRecord>& to);
+    void set_group(const GroupKey& key, const GroupRecordPtr& to, bool stale);
     void confirm(const ChangeSet& change);
     void confirm_owner(uint32_t owner);
 

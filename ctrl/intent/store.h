@@ -5,6 +5,7 @@
 // an implementation may write on a thread of its own, but calls back through the executor.
 #pragma once
 
+#include "ctrl/intent/model.h"
 #include "dp/base/net.h"
 #include "dp/base/result.h"
 
@@ -33,14 +34,30 @@ struct StoredNeighbor {
     std::string owner;
 };
 
+// A security group or an address set.
+struct StoredGroup {
+    GroupKey key;
+    std::optional<std::string> json;  // GroupIntent; absent: removed, with its members
+    uint64_t revision = 0;
+};
+
+struct StoredMember {
+    GroupKey key;
+    IpPrefix prefix;
+    bool removed = false;
+};
+
 struct StoreBatch {
     uint64_t revision = 0;
     std::vector<StoredPort> ports;
     std::vector<StoredNeighbor> neighbors;
+    std::vector<StoredGroup> groups;
+    std::vector<StoredMember> members;
     std::vector<std::string> route_chunks;  // route_chunk.h, in order; later ones win
     bool replace_routes = false;            // the chunks are all there is
     bool empty() const {
-        return ports.empty() && neighbors.empty() && route_chunks.empty() && !replace_routes;
+        return ports.empty() && neighbors.empty() && groups.empty() && members.empty() &&
+               route_chunks.empty() && !replace_routes;
     }
 };
 
@@ -48,6 +65,8 @@ struct StoredIntent {
     uint64_t revision = 0;
     std::vector<StoredPort> ports;
     std::vector<StoredNeighbor> neighbors;
+    std::vector<StoredGroup> groups;
+    std::vector<StoredMember> members;
     std::vector<std::string> route_chunks;
 };
 

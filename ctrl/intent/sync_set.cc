@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/intent/sync_set.h"
 
+#include "ctrl/intent/group_table.h"
 #include "ctrl/intent/plan.h"
 
 #include <fmt/format.h>
@@ -63,6 +64,18 @@ Result<void> SyncSet::stage(NeighborApply request) {
     }
     auto key = std::make_pair(request.port, request.address);
     neighbors.insert_or_assign(std::move(key), std::move(request));
+    return {};
+}
+
+Result<void> SyncSet::stage(GroupApply request) {
+    const GroupKind kind = request.intent.key.kind;
+    const char* what = kind == GroupKind::kSecurityGroup ? "security groups" : "address sets";
+    if (auto ok = check_kind(kinds.has(kind), what); !ok) return ok;
+    if (groups.size() >= kMaxGroups && !groups.contains(request.intent.key)) {
+        return fail(ErrorCode::kLimit, kSyncPath, "the set has more groups than can be held");
+    }
+    GroupKey key = request.intent.key;
+    groups.insert_or_assign(std::move(key), std::move(request));
     return {};
 }
 

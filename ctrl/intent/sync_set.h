@@ -24,6 +24,12 @@ struct SyncKinds {
     bool ports = true;
     bool routes = true;
     bool neighbors = true;
+    bool security_groups = true;
+    bool address_sets = true;
+
+    bool has(GroupKind kind) const {
+        return kind == GroupKind::kSecurityGroup ? security_groups : address_sets;
+    }
 };
 
 struct SyncSet {
@@ -36,6 +42,7 @@ struct SyncSet {
 
     std::map<std::string, PortApply> ports;
     std::map<std::pair<std::string, IpAddress>, NeighborApply> neighbors;
+    std::map<GroupKey, GroupApply> groups;
     RouteTable routes;  // value.hop: index of `hops`; value.owner: 1 with force
     std::vector<HopRequest> hops;
     std::map<HopRequest, uint32_t> hop_indexes;
@@ -45,6 +52,7 @@ struct SyncSet {
     Result<void> stage(PortApply request);
     Result<void> stage(const RouteApply& request);
     Result<void> stage(NeighborApply request);
+    Result<void> stage(GroupApply request);
 };
 
 class SyncSets {

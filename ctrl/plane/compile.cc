@@ -62,7 +62,8 @@ Ip6 eui64_address(const Ip6& prefix, const Mac& mac) {
 }
 
 std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
-                                         const RouterIdentity& router, TxPort* tx) {
+                                         const RouterIdentity& router, TxPort* tx,
+                                         const Policy* policy) {
     auto config = std::make_unique<PortConfig>();
     config->id = id;
     config->kind = intent.kind;
@@ -71,10 +72,12 @@ std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
     config->mac = intent.mac;
     config->router_mac = router.mac;
     config->tx = tx;
+    config->policy = policy;
 
     const bool open = std::ranges::find(intent.groups, kGroupAny) != intent.groups.end();
     if (intent.port_security) config->flags |= kPortSecurity;
     if (open || !intent.port_security) config->flags |= kFilterOpen;
+    if (intent.log_denied) config->flags |= kLogDenied;
     const bool has_ipv6 =
         std::ranges::any_of(intent.addresses, [](const auto& a) { return !a.address.is_ipv4(); }) ||
         std::ranges::any_of(intent.gateways, [](const auto& g) { return !g.is_ipv4(); });

@@ -17,16 +17,15 @@ struct RouterIdentity {
     Ip6 gateway6;
 };
 
-// The built-in security group that lets everything pass the filter.
-inline constexpr const char* kGroupAny = "any";
-
 // The address whose interface identifier is the modified EUI-64 of `mac` (RFC 4291 appendix A) in
 // the /64 of `prefix`.
 Ip6 eui64_address(const Ip6& prefix, const Mac& mac);
 
+// `policy` is that of the port's groups, nullptr where they are open or none.
 // REQUIRES: the intent has been validated; its counts are within dp/base/limits.h.
 std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
-                                         const RouterIdentity& router, TxPort* tx);
+                                         const RouterIdentity& router, TxPort* tx,
+                                         const Policy* policy);
 std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,
                                            const RouterIdentity& router, const Mac& mac,
                                            TxPort* tx);

@@ -44,12 +44,14 @@ const AllowedPair* find_pair(const PortIntent& intent, const IpAddress& address)
 }  // namespace
 
 ForwardingPlane::ForwardingPlane(Publisher& publisher, Fib& fib, Devices& devices,
-                                 RouterIdentity router)
+                                 RouterIdentity router, const FirewallTables& tables)
     : publisher_(publisher),
       fib_(fib),
       devices_(devices),
       router_(router),
       next_hops_(publisher),
+      firewall_(publisher, tables.sets),
+      generations_(tables.generations),
       queue_counts_(publisher.workers()) {
     devices_.on_event([this](const DeviceEvent& event) { handle(event); });
 }
@@ -89,8 +91,15 @@ Result<PortId> ForwardingPlane::add_port(const PortIntent& intent) {
         return tl::unexpected<Error>(std::move(error));
     };
     if (auto added = add_addresses(*id, intent); !added) return undo(added.error());
+    auto policy = firewall_.policy(intent);
+    if (!policy) return undo(policy.error());
+    if (auto joined = firewall_.join(intent); !joined) return undo(joined.error());
+    port(*id).policy = std::move(*policy);
     const auto device = devices_.open(*id, intent);
-    if (!device) return undo(device.error());
+    if (!device) {
+        firewall_.leave(intent);
+        return undo(device.error());
+    }
     use_device(*id, *device);
     return id;
 }
@@ -115,15 +124,24 @@ Result<PortId> ForwardingPlane::add_uplink(const UplinkSpec& spec) {
 Result<void> ForwardingPlane::change_port(PortId id, const PortIntent& intent) {
     Port& changed = port(id);
     const PortIntent old = changed.intent();
-    // New addresses first: only they can fail, and those that stay never blink.
-    if (auto added = add_addresses(id, intent); !added) return added;
+    // What is new first: only that can fail, and what stays never blinks.
+    auto policy = firewall_.policy(intent);
+    if (!policy) return tl::unexpected<Error>(policy.error());
+    if (auto joined = firewall_.join(intent); !joined) return joined;
+    if (auto added = add_addresses(id, intent); !added) {
+        firewall_.leave(intent);
+        return added;
+    }
+    firewall_.leave(old);
     keep_addresses(changed, &intent);
     changed.spec = intent;
     changed.mac = intent.mac;
     next_hops_.set_link(id, PortLink{intent.mac, router_.mac, intent.mtu});
     release_held(id, &intent);
     if (!same_device(old, intent)) reopen(id);
+    const SharedPolicy replaced = std::exchange(changed.policy, std::move(*policy));
     publish_config(id);
+    publisher_.when_acknowledged([replaced] {});
     return {};
 }
 
@@ -133,10 +151,14 @@ void ForwardingPlane::remove_port(PortId id) {
     release_held(id, nullptr);
     keep_addresses(removed, nullptr);
     next_hops_.remove_link(id);
+    firewall_.leave(removed.intent());
     drop_queues(removed);
     unpublish_config(id);
     ports_.erase(id);
-    close_device(id, [this, id] { free_ids_.push_back(id); });
+    close_device(id, [this, id] {
+        gone_hook_(id);
+        free_ids_.push_back(id);
+    });
 }
 
 // Once workers have let go of it. What it held (a socket, an interface name) is free at `done`.
@@ -194,16 +216,39 @@ void ForwardingPlane::publish_config(PortId id) {
         published.config =
             compile_uplink(id, *uplink, router_, published.mac, published.tx).release();
     else
-        published.config = compile_port(id, published.intent(), router_, published.tx).release();
+        published.config =
+            compile_port(id, published.intent(), router_, published.tx, published.policy.get())
+                .release();
     publisher_.broadcast(Command::set_port(id, published.config));
     if (old != nullptr) publisher_.when_acknowledged([old] { delete old; });
+    raise_epoch_when_acknowledged();
     mark_unprogrammed(id);
+}
+
+// Ports of the group, whose policies have been compiled anew.
+void ForwardingPlane::publish_ports_of(const std::string& group) {
+    for (const auto& [id, owner] : ports_) {
+        const auto* intent = std::get_if<PortIntent>(&owner->spec);
+        if (intent == nullptr || std::ranges::find(intent->groups, group) == intent->groups.end())
+            continue;
+        const auto policy = firewall_.policy(*intent);
+        if (!policy || *policy == owner->policy) continue;
+        const SharedPolicy replaced = std::exchange(owner->policy, *policy);
+        publish_config(id);
+        publisher_.when_acknowledged([replaced] {});
+    }
+}
+
+// Flows compare what decided them with what does now, once every worker has the present ports.
+void ForwardingPlane::raise_epoch_when_acknowledged() {
+    publisher_.when_acknowledged([this] { generations_.raise_epoch(); });
 }
 
 void ForwardingPlane::unpublish_config(PortId id) {
     const PortConfig* old = port(id).config;
     publisher_.broadcast(Command::set_port(id, nullptr));
-    publisher_.when_acknowledged([old] { delete old; });
+    publisher_.when_acknowledged([old, policy = port(id).policy] { delete old; });
+    raise_epoch_when_acknowledged();
 }
 
 // Until every worker has acknowledged what has been sent so far.
@@ -255,9 +300,10 @@ Result<void> ForwardingPlane::add_host_route(Port& owner, PortId id, VrfId vrf,
         next_hops_.release(*next_hop);
         return added;
     }
+    routes_changed(vrf);
     // A fixed address wins over a holder of the same address.
     if (const auto held = held_.find({vrf, address}); held != held_.end()) {
-        next_hops_.release(held->second.next_hop);
+        release_next_hop(held->second.next_hop);
         held_.erase(held);
     }
     owner.host_routes.push_back(HostRoute{vrf, address, *next_hop});
@@ -268,7 +314,8 @@ void ForwardingPlane::remove_host_route(const HostRoute& route) {
     // In a change of several ports another one may have taken the address over meanwhile.
     const IpPrefix prefix = host_prefix(route.address);
     if (fib_.get(route.vrf, prefix) == route.next_hop) fib_.remove(route.vrf, prefix);
-    next_hops_.release(route.next_hop);
+    routes_changed(route.vrf);
+    release_next_hop(route.next_hop);
 }
 
 // Takes back the held addresses of a port that `intent` allows no more; nullptr allows none.
@@ -281,7 +328,8 @@ void ForwardingPlane::release_held(PortId id, const PortIntent* intent) {
             continue;
         }
         fib_.remove(key.first, host_prefix(key.second));
-        next_hops_.release(holder.next_hop);
+        routes_changed(key.first);
+        release_next_hop(holder.next_hop);
         it = held_.erase(it);
     }
 }
@@ -304,7 +352,8 @@ void ForwardingPlane::address_announced(PortId id, const IpAddress& address) {
         next_hops_.release(*next_hop);
         return;
     }
-    if (held != held_.end()) next_hops_.release(held->second.next_hop);
+    routes_changed(intent->vrf);
+    if (held != held_.end()) release_next_hop(held->second.next_hop);
     held_[{intent->vrf, address}] = Holder{id, *next_hop};
     emit(PlaneEvent{PlaneEvent::Type::kAddressMoved, id, address, ""});
 }
@@ -412,7 +461,9 @@ Result<NextHopId> ForwardingPlane::acquire_next_hop(const NextHopSpec& spec) {
     return next_hops_.acquire(spec);
 }
 
+// No flow may go on by the id when it leads elsewhere.
 void ForwardingPlane::release_next_hop(NextHopId id) {
+    raise_routes();
     next_hops_.release(id);
 }
 
@@ -422,10 +473,11 @@ void ForwardingPlane::set_neighbor(PortId id, const IpAddress& address, std::opt
 
 Result<void> ForwardingPlane::set_route(VrfId vrf, const IpPrefix& prefix, NextHopId next_hop) {
     auto added = fib_.add(vrf, prefix, next_hop);
+    if (added) routes_changed(vrf);
     if (!added || !prefix.is_host() || held_.empty()) return added;
     // An owner's route wins over a holder of the same address.
     if (const auto held = held_.find({vrf, prefix.address}); held != held_.end()) {
-        next_hops_.release(held->second.next_hop);
+        release_next_hop(held->second.next_hop);
         held_.erase(held);
     }
     return added;
@@ -433,6 +485,43 @@ Result<void> ForwardingPlane::set_route(VrfId vrf, const IpPrefix& prefix, NextH
 
 void ForwardingPlane::remove_route(VrfId vrf, const IpPrefix& prefix) {
     fib_.remove(vrf, prefix);
+    routes_changed(vrf);
+}
+
+// Flows look their route up again, once for all changes of one turn: every raise costs each flow a
+// lookup.
+void ForwardingPlane::routes_changed(VrfId vrf) {
+    if (changed_routes_.empty()) publisher_.when_acknowledged([this] { raise_routes(); });
+    changed_routes_.insert(vrf);
+}
+
+void ForwardingPlane::raise_routes() {
+    for (const VrfId vrf : std::exchange(changed_routes_, {}))
+        generations_.raise_routes(vrf);
+}
+
+Result<void> ForwardingPlane::set_group(const GroupIntent& group) {
+    const auto set = firewall_.set_group(group);
+    if (!set) return tl::unexpected<Error>(set.error());
+    if (set->changed) publish_ports_of(group.key.name);
+    return {};
+}
+
+void ForwardingPlane::remove_group(const GroupKey& key) {
+    firewall_.remove_group(key);
+}
+
+Result<void> ForwardingPlane::add_members(const GroupKey& key,
+                                          const std::vector<IpPrefix>& members) {
+    return firewall_.add_members(key, members);
+}
+
+void ForwardingPlane::remove_members(const GroupKey& key, const std::vector<IpPrefix>& members) {
+    firewall_.remove_members(key, members);
+}
+
+std::vector<RuleId> ForwardingPlane::rule_ids(const std::string& group) const {
+    return firewall_.rule_ids(group);
 }
 
 void ForwardingPlane::when_programmed(std::function<void()> done) {

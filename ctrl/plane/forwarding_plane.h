@@ -10,15 +10,18 @@
 #include "ctrl/fib/fib.h"
 #include "ctrl/plane/compile.h"
 #include "ctrl/plane/devices.h"
+#include "ctrl/plane/firewall.h"
 #include "ctrl/plane/next_hops.h"
 #include "ctrl/plane/plane.h"
 #include "ctrl/publish/publisher.h"
+#include "dp/abi/generations.h"
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -27,10 +30,17 @@
 
 namespace slash32 {
 
+// What the plane needs of the firewall's memory.
+struct FirewallTables {
+    AddressSets& sets;
+    Generations& generations;
+};
+
 class ForwardingPlane final : public Plane {
   public:
     // Everything given outlives the plane.
-    ForwardingPlane(Publisher& publisher, Fib& fib, Devices& devices, RouterIdentity router);
+    ForwardingPlane(Publisher& publisher, Fib& fib, Devices& devices, RouterIdentity router,
+                    const FirewallTables& tables);
     ~ForwardingPlane() override;
 
     Result<PortId> add_port(const PortIntent&) override;
@@ -42,6 +52,11 @@ class ForwardingPlane final : public Plane {
     void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) override;
     Result<void> set_route(VrfId, const IpPrefix&, NextHopId) override;
     void remove_route(VrfId, const IpPrefix&) override;
+    Result<void> set_group(const GroupIntent&) override;
+    void remove_group(const GroupKey&) override;
+    Result<void> add_members(const GroupKey&, const std::vector<IpPrefix>&) override;
+    void remove_members(const GroupKey&, const std::vector<IpPrefix>&) override;
+    std::vector<RuleId> rule_ids(const std::string& group) const override;
     void when_programmed(std::function<void()>) override;
     void on_event(std::function<void(const PlaneEvent&)>) override;
 
@@ -54,11 +69,17 @@ class ForwardingPlane final : public Plane {
     // Told when a port is on its way out, before its id can be used again.
     void on_removed(std::function<void(PortId)> hook) { removed_hook_ = std::move(hook); }
 
+    // Told when nothing refers to the port any more, before its id is used again.
+    void on_gone(std::function<void(PortId)> hook) { gone_hook_ = std::move(hook); }
+
     // For `explain` and listings.
     const PortConfig* config(PortId) const;
     // Of every port id ever used; nullptr where there is no port now.
     void for_each_config(const std::function<void(PortId, const PortConfig*)>& visit) const;
     const NextHops& next_hops() const { return next_hops_; }
+    Firewall& firewall() { return firewall_; }
+    const Firewall& firewall() const { return firewall_; }
+    const Generations& generations() const { return generations_; }
     // Queues by worker, for `show workers`.
     std::vector<std::pair<PortId, uint16_t>> queues_of_worker(size_t worker) const;
 
@@ -77,6 +98,7 @@ class ForwardingPlane final : public Plane {
         Mac mac;
         TxPort* tx = nullptr;
         const PortConfig* config = nullptr;  // the published one
+        SharedPolicy policy;                 // that it refers to
         PortActual actual;
         std::vector<AssignedQueue> queues;
         std::vector<HostRoute> host_routes;  // of fixed addresses
@@ -89,12 +111,16 @@ class ForwardingPlane final : public Plane {
     Port& port(PortId id) { return *ports_.at(id); }
     Result<PortId> allocate_id();
     void publish_config(PortId id);
+    void publish_ports_of(const std::string& group);
     void unpublish_config(PortId id);
     void mark_unprogrammed(PortId id);
     Result<void> add_addresses(PortId id, const PortIntent& intent);
     void keep_addresses(Port& port, const PortIntent* intent);
     Result<void> add_host_route(Port& port, PortId id, VrfId vrf, const IpAddress& address);
     void remove_host_route(const HostRoute& route);
+    void routes_changed(VrfId vrf);
+    void raise_routes();
+    void raise_epoch_when_acknowledged();
     void release_held(PortId id, const PortIntent* intent);
     void reopen(PortId id);
     void close_device(PortId id, std::function<void()> done);
@@ -110,6 +136,10 @@ class ForwardingPlane final : public Plane {
     Devices& devices_;
     RouterIdentity router_;
     NextHops next_hops_;
+    Firewall firewall_;
+    Generations& generations_;
+    // Changed since flows have last been told, which is done once for what belongs together.
+    std::set<VrfId> changed_routes_;
     std::map<PortId, std::unique_ptr<Port>> ports_;
     std::vector<PortId> free_ids_;
     uint16_t next_id_ = 1;
@@ -124,6 +154,7 @@ class ForwardingPlane final : public Plane {
     std::map<std::pair<VrfId, IpAddress>, Holder> held_;
     std::function<void(const PlaneEvent&)> listener_;
     std::function<void(PortId)> removed_hook_ = [](PortId) {};
+    std::function<void(PortId)> gone_hook_ = [](PortId) {};
 };
 
 }  // namespace slash32

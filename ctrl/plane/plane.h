@@ -80,6 +80,19 @@ class Plane {
     // REQUIRES: the port exists.
     virtual PortActual actual(PortId) const = 0;
 
+    // Adds a security group or an address set, or replaces its rules; ports that have the group
+    // follow. What its rules name has been added before, or matches nobody. Errors: kLimit.
+    virtual Result<void> set_group(const GroupIntent&) = 0;
+    // With its members. REQUIRES: no port has it, no rule names it.
+    virtual void remove_group(const GroupKey&) = 0;
+    // The addresses of the plane's own ports are members of their groups without being told.
+    // Visible to workers at once, and flows that a removed member was let in by are judged anew.
+    // Errors: kLimit, with none added. REQUIRES: none of `members` has been added (all have).
+    virtual Result<void> add_members(const GroupKey&, const std::vector<IpPrefix>& members) = 0;
+    virtual void remove_members(const GroupKey&, const std::vector<IpPrefix>& members) = 0;
+    // By which the rules of a security group are counted, in their order. REQUIRES: it exists.
+    virtual std::vector<RuleId> rule_ids(const std::string& group) const = 0;
+
     // An adjacency for the spec, shared and reference-counted. Errors: kLimit.
     virtual Result<NextHopId> acquire_next_hop(const NextHopSpec&) = 0;
     virtual void release_next_hop(NextHopId) = 0;

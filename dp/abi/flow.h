@@ -90,7 +90,7 @@ enum class FlowPhase : uint8_t {
 };
 
 // State and phase change together, by compare-and-swap.
-struct FlowStatus {
+struct alignas(4) FlowStatus {
     FlowState state = FlowState::kGeneric;
     FlowPhase phase = FlowPhase::kEmbryonic;
     uint16_t seen = 0;  // bits of the protocol's tracker

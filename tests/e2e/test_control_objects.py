@@ -80,6 +80,19 @@ def test_every_method_answers_as_its_schema_says(client):
     assert call("route.get", address="198.51.100.9")["route"]["prefix"] == "198.51.100.0/24"
     assert call("route.get", prefix="10.0.1.1/32")["route"]["origin"] == "port"
     call("route.list", family="ipv4", within="198.51.0.0/16")
+    call("addrset.apply", name="trusted", members=["10.0.0.0/8"])
+    call("addrset.update", name="trusted", add=["2001:db8::1"], remove=["10.0.0.0/8"])
+    call("addrset.get", name="trusted")
+    call("addrset.list")
+    rules = [{"direction": "ingress", "protocol": "tcp", "port_min": 80, "remote_set": "trusted"}]
+    call("sg.apply", name="web", rules=rules)
+    call("sg.members", name="web", add=["10.0.9.1"])
+    call("sg.get", name="web")
+    call("sg.list", limit=1)
+    call("conntrack.list", port="vm1")
+    call("conntrack.count")
+    call("conntrack.flush", protocol="tcp")
+    call("conntrack.config", timeouts={"udp_timeout": 31})
     call("watch", types=["port.*"])
     call("stats")
     call("stats", sections=["drops"], port="vm1")
@@ -94,6 +107,8 @@ def test_every_method_answers_as_its_schema_says(client):
     call("route.delete", routes=[{"prefixes": ["198.51.100.0/24"]}])
     call("neighbor.delete", port="up0", address="192.0.2.1")
     call("port.delete", name="vm1")
+    call("sg.delete", name="web")
+    call("addrset.delete", name="trusted")
     sync = call("sync.begin", owner="other", objects=["route"])["sync"]
     call("sync.abort", sync=sync)
     sync = call("sync.begin", owner="other")["sync"]

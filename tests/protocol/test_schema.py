@@ -84,6 +84,12 @@ GOOD = [
     ("port.apply", {**VM, "addresses": ["10.0.0.1/24", "2001:db8::1"], "vrf": 4095, "mtu": 9216}),
     ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"port": "u", "via": "10.0.0.1"}}]}),
     ("route.get", {"address": "10.0.0.1"}),
+    ("sg.apply", {"name": "3f0c2d7e-58f2-4a6e-9c1e-0d8f5b1a2c3d", "rules": [
+        {"direction": "ingress"},
+        {"direction": "egress", "ethertype": "ipv6", "protocol": 253, "remote_set": "a"}]}),
+    ("addrset.update", {"name": "a", "add": ["10.0.0.0/8", "::1"]}),
+    ("conntrack.list", {"port": "vm1", "protocol": "tcp", "src": "10.0.0.0/8"}),
+    ("conntrack.config", {"timeouts": {"udp_timeout": 60}}),
     ("explain", {"port": "a", "src": "::1", "dst": "::2", "proto": 47}),
     ("watch", {"since": 0, "types": ["port.*", "denied"]}),
 ]
@@ -100,6 +106,10 @@ BAD = [
     ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"port": "u", "blackhole": True}}]}),
     ("route.apply", {"routes": []}),
     ("route.get", {"address": "10.0.0.1", "prefix": "10.0.0.0/8"}),
+    ("sg.apply", {"name": "a", "rules": [{"ethertype": "ipv4"}]}),
+    ("sg.apply", {"name": "a", "rules": [{"direction": "ingress", "protocol": "quic"}]}),
+    ("sg.apply", {"name": "a", "rules": [{"direction": "ingress", "port_min": 65536}]}),
+    ("conntrack.config", {"half_open": 0}),
     ("status", {"x": 1}),
 ]
 

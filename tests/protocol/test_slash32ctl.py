@@ -20,7 +20,7 @@ DESIRED = {
     "name": "vm1", "owner": "cli", "kind": "vhost", "socket": "/run/vm1", "socket_mode": "client",
     "mac": "52:54:00:00:00:01", "addresses": ["10.0.0.11/24", "2001:db8::11"],
     "allowed_pairs": [], "gateways": ["10.0.0.1"], "vrf": 0, "mtu": 1500, "queues": 1,
-    "groups": ["any"], "port_security": True, "announce": "auto",
+    "groups": ["any"], "port_security": True, "log_denied": False, "announce": "auto",
     "labels": {"project": "p1"},
 }
 ACTUAL = {
@@ -258,7 +258,7 @@ def test_status_fits_one_screen(daemon):
         "version": "0.1.0", "instance": INSTANCE, "pid": 4711, "started": TIME, "uptime_s": 93784,
         "seq": 12, "revision": 7, "store": {"state": "set_aside", "path": "/var/lib/slash32/db",
                                             "detail": "kept as /var/lib/slash32/intent.db.bad-1"},
-        "owners": [{"owner": "neutron", "ports": 900, "routes": 10000, "neighbors": 3, "stale": 4}],
+        "owners": [{"owner": "neutron", "ports": 900, "routes": 10000, "neighbors": 3, "groups": 2, "stale": 4}],
         "ports": {"total": 10, "waiting": 1, "connected": 2, "running": 5, "failed": 1,
                   "uplinks": 1},
         "routes": {"ipv4": 1000000, "ipv6": 5}, "neighbors": 3,

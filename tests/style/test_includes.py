@@ -30,6 +30,7 @@ BESIDES = {
     "ctrl/fib": (("dp/table",), "the builder finds a bucket's word with the lookup's own matcher"),
     "ctrl/flow": (("dp/table",), "the table's default timeouts are the trackers' own"),
     "ctrl/policy": (("dp/table",), "the compiler places prefixes by the lookup's own hash"),
+    "ctrl/punt": (("dp/packet",), "reads the headers of what workers send, as they lay them out"),
     "ctrl/main.cc": (("dp", "drivers"), "main sees everything"),
     "ctrl/daemon": (("dp", "drivers"), "assembles the daemon from control, workers and devices"),
 }

@@ -255,7 +255,7 @@ TEST_F(ApiTest, AppliesAndShowsAPort) {
               Json::parse(R"({"name":"vm1","owner":"cli","kind":"vhost","socket":"/run/vm1",
                 "socket_mode":"client","mac":"52:54:00:00:00:01","addresses":["10.0.0.11/24"],
                 "allowed_pairs":[],"gateways":[],"vrf":0,"mtu":1500,"queues":1,"groups":["any"],
-                "port_security":true,"announce":"auto","labels":{"instance":"b3c7"}})"));
+                "port_security":true,"log_denied":false,"announce":"auto","labels":{"instance":"b3c7"}})"));
     EXPECT_EQ(got["port"]["actual"]["state"], "waiting");
     EXPECT_EQ(got["port"]["actual"]["stale"], false);
     EXPECT_EQ(got["port"]["counters"]["rx_packets"], 7);
@@ -564,7 +564,8 @@ TEST_F(ApiTest, ShowsTheDaemonOnOneScreen) {
     const Json status = call("status");
     EXPECT_EQ(status["store"], Json::parse(R"({"state":"memory"})"));
     EXPECT_EQ(status["owners"],
-              Json::parse(R"([{"owner":"cli","ports":1,"routes":0,"neighbors":0,"stale":0}])"));
+              Json::parse(
+                  R"([{"owner":"cli","ports":1,"routes":0,"neighbors":0,"groups":0,"stale":0}])"));
     EXPECT_EQ(
         status["ports"],
         Json::parse(R"({"total":1,"waiting":1,"connected":0,"running":0,"failed":0,"uplinks":1})"));

@@ -20,6 +20,7 @@ class FakeTelemetry final : public Telemetry {
         return {worker};
     }
     PortStats port(PortId id) override { return ports[id]; }
+    uint64_t rule(RuleId id) override { return id.value() * 10u; }
     std::vector<RingStats> rings() override { return {{0, 4096, 1, 10, 9, 0, true}}; }
     MemoryStats memory() override {
         MemoryStats out;

@@ -2,6 +2,8 @@
 // A Plane that remembers what it was told, checks what the seam requires, and can be made to fail.
 #pragma once
 
+#include "ctrl/intent/group_json.h"
+#include "ctrl/intent/plan.h"
 #include "ctrl/plane/plane.h"
 
 #include <gtest/gtest.h>
@@ -54,6 +56,51 @@ class FakePlane final : public Plane {
     PortActual actual(PortId id) const override {
         const auto at = actuals.find(id);
         return at != actuals.end() ? at->second : PortActual{};
+    }
+
+    Result<void> set_group(const GroupIntent& group) override {
+        ++calls;
+        if (fail_group == group.key.name) return fail(ErrorCode::kLimit, "", "no room");
+        for (const RuleIntent& rule : group.rules) {
+            // Of a new group they may come later in the same change.
+            EXPECT_TRUE(!rule.remote || groups.contains(*rule.remote) ||
+                        !groups.contains(group.key))
+                << group.key.name << " names a group that is not there";
+        }
+        groups[group.key] = group;
+        return {};
+    }
+    void remove_group(const GroupKey& key) override {
+        ++calls;
+        EXPECT_EQ(groups.erase(key), 1u);
+        members.erase(key);
+        for (const auto& [id, port] : ports) {
+            for (const std::string& name : port.groups)
+                EXPECT_FALSE(key.kind == GroupKind::kSecurityGroup && key.name == name) << name;
+        }
+    }
+    Result<void> add_members(const GroupKey& key, const std::vector<IpPrefix>& added) override {
+        calls += added.empty() ? 0 : 1;
+        EXPECT_TRUE(groups.contains(key));
+        if (members[key].size() + added.size() > members_max) {
+            return fail(ErrorCode::kLimit, "", "no room for members");
+        }
+        for (const IpPrefix& member : added)
+            EXPECT_TRUE(members[key].insert(member).second) << to_string(member);
+        return {};
+    }
+    void remove_members(const GroupKey& key, const std::vector<IpPrefix>& removed) override {
+        calls += removed.empty() ? 0 : 1;
+        for (const IpPrefix& member : removed)
+            EXPECT_EQ(members[key].erase(member), 1u) << to_string(member);
+    }
+    std::vector<RuleId> rule_ids(const std::string& group) const override {
+        const auto at = groups.find({GroupKind::kSecurityGroup, group});
+        EXPECT_NE(at, groups.end());
+        std::vector<RuleId> ids;
+        for (size_t i = 0; at != groups.end() && i < at->second.rules.size(); ++i)
+            ids.push_back(RuleId{static_cast<uint16_t>(i + 1)});
+        return ids;
     }
 
     Result<NextHopId> acquire_next_hop(const NextHopSpec& spec) override {
@@ -137,9 +184,19 @@ class FakePlane final : public Plane {
         for (const auto& [key, mac] : neighbors) {
             out += "neighbor " + to_string(key.second) + " " + to_string(mac) + "\n";
         }
+        for (const auto& [key, group] : groups) {
+            out += "group " + describe(key) + " " + to_json(group).dump() + "\n";
+            for (const IpPrefix& member : members.contains(key) ? members.at(key) : kNobody)
+                out += " " + to_string(member) + "\n";
+        }
         return out;
     }
 
+    inline static const std::set<IpPrefix> kNobody;
+    std::map<GroupKey, GroupIntent> groups;
+    std::map<GroupKey, std::set<IpPrefix>> members;
+    std::string fail_group;         // set_group of this name fails
+    size_t members_max = SIZE_MAX;  // add_members of one group holds no more
     std::map<PortId, PortIntent> ports;
     std::set<PortId> uplinks;
     std::map<NextHopId, NextHopSpec> hops;

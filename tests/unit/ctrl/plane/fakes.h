@@ -88,11 +88,13 @@ class PlaneTest : public testing::Test {
         FibSizes sizes{
             .hosts_ipv4 = 1024, .hosts_ipv6 = 1024, .prefixes_ipv4 = 64, .prefixes_ipv6 = 64};
         fib_ = std::move(*Fib::create(sizes, mapped_memory(), *reclaimer_));
+        sets_ = std::move(*AddressSets::create(mapped_memory(), *reclaimer_, *generations_));
         publisher_ = std::make_unique<Publisher>(channels, quiescent_);
         plane_ = std::make_unique<ForwardingPlane>(
             *publisher_, *fib_, devices_,
             RouterIdentity{*parse_mac("02:00:5e:00:01:01"), parse_ip("169.254.0.1")->ipv4(),
-                           parse_ip("fe80::1")->ipv6()});
+                           parse_ip("fe80::1")->ipv6()},
+            FirewallTables{*sets_, *generations_});
         plane_->on_event([this](const PlaneEvent& event) { events_.push_back(event); });
     }
     void TearDown() override {
@@ -100,6 +102,7 @@ class PlaneTest : public testing::Test {
         plane_.reset();
         publisher_.reset();
         reclaimer_->drain();
+        sets_.reset();
         fib_.reset();
         for (const int fd : doorbells_)
             close(fd);
@@ -169,6 +172,8 @@ class PlaneTest : public testing::Test {
     FakeWorker workers_[kWorkers];
     std::unique_ptr<QsbrReclaimer> reclaimer_;
     std::unique_ptr<Fib> fib_;
+    std::unique_ptr<Generations> generations_ = std::make_unique<Generations>();
+    std::unique_ptr<AddressSets> sets_;
     std::unique_ptr<Publisher> publisher_;
     std::unique_ptr<ForwardingPlane> plane_;
     std::vector<PlaneEvent> events_;

@@ -254,7 +254,7 @@ TEST(Compile, RouterAdvertisementNamesSubnetsOfIpv6Addresses) {
     intent.addresses = {FixedAddress{*parse_ip("2001:db8:1:0:5054:ff:fe00:1"), 64},
                         FixedAddress{*parse_ip("2001:db8:2::5"), 64}};
     intent.gateways = {*parse_ip("fe80::1"), *parse_ip("2001:db8:1::1")};
-    const auto config = compile_port(PortId{1}, intent, router, nullptr);
+    const auto config = compile_port(PortId{1}, intent, router, nullptr, nullptr);
     ASSERT_EQ(config->ra_prefix_count, 2);
     EXPECT_TRUE(config->ra_prefixes[0].autonomous);
     EXPECT_EQ(to_string(IpAddress(config->ra_prefixes[0].prefix)), "2001:db8:1::");
@@ -269,11 +269,11 @@ TEST(Compile, FilterAndPortSecurityAreTwoThings) {
     const RouterIdentity router{};
     PortIntent intent = kVm1;
     intent.groups = {};
-    EXPECT_TRUE(compile_port(PortId{1}, intent, router, nullptr)->has(kPortSecurity));
-    EXPECT_FALSE(compile_port(PortId{1}, intent, router, nullptr)->has(kFilterOpen));
+    EXPECT_TRUE(compile_port(PortId{1}, intent, router, nullptr, nullptr)->has(kPortSecurity));
+    EXPECT_FALSE(compile_port(PortId{1}, intent, router, nullptr, nullptr)->has(kFilterOpen));
     intent.port_security = false;
-    EXPECT_FALSE(compile_port(PortId{1}, intent, router, nullptr)->has(kPortSecurity));
-    EXPECT_TRUE(compile_port(PortId{1}, intent, router, nullptr)->has(kFilterOpen));
+    EXPECT_FALSE(compile_port(PortId{1}, intent, router, nullptr, nullptr)->has(kPortSecurity));
+    EXPECT_TRUE(compile_port(PortId{1}, intent, router, nullptr, nullptr)->has(kFilterOpen));
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ declare -A group_packages=(
         python3-pytest python3-pytest-timeout python3-scapy python3-jsonschema
         dpdk-dev iproute2 iputils-ping iputils-arping tcpdump ethtool man-db bash-completion util-linux"
     [lint]="clang-format-14 clang-tidy-14 shellcheck git"
-    [bench]="dpdk-dev python3 iproute2 procps"
+    [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk"
 )
 
 mode=install

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
-from . import control_rows, forwarding, restart
+from . import control_rows, firewall, forwarding, restart
 from .context import Context
 from .figures import Figure
 
@@ -22,6 +22,11 @@ ALL = [
     Row("forwarding", "64-byte UDP between two VMs, over testpmd io", forwarding.forwarding),
     Row("scale", "one busy pair among 1,000 connected ports", forwarding.scale),
     Row("tso", "64 KB TCP segments between two VMs, over testpmd io", forwarding.tso),
+    Row("established", "connections that are there, both ports filtered by 100 rules", firewall.established),
+    Row("rules", "10,000 rules at both ports over one", firewall.many_rules),
+    Row("new-flows", "every packet begins a connection", firewall.new_connections),
+    Row("flow-table", "memory of a connection", firewall.flow_memory),
+    Row("changes", "a member of a large set, a policy of 10,000 rules", firewall.changes),
     Row("routes", "host routes in bulk, and the memory of each", control_rows.routes),
     Row("port", "ports added and removed under traffic", control_rows.ports),
     Row("restart", "from SIGKILL and exec to the first packet", restart.restart),

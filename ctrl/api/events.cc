@@ -103,8 +103,7 @@ uint64_t Api::on_change(const ChangeSet& change) {
     for (const GroupChange& group : change.groups)
         members.try_emplace(group.key);
     for (const auto& [key, counts] : members) {
-        const auto of_key = [&key](const GroupChange& group) { return group.key == key; };
-        const auto at = std::ranges::find_if(change.groups, of_key);
+        const auto at = std::ranges::find(change.groups, key, &GroupChange::key);
         const bool rules = at != change.groups.end();
         events_.append(key.kind == GroupKind::kSecurityGroup ? "sg.changed" : "addrset.changed",
                        {{"owner", change.owner},

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 
 namespace slash32 {
 
@@ -44,7 +45,7 @@ Json owners_json(const State& state) {
 }
 
 double rounded(double percent) {
-    return static_cast<double>(static_cast<int64_t>(percent * kPercentSteps + 0.5)) / kPercentSteps;
+    return std::round(percent * kPercentSteps) / kPercentSteps;
 }
 
 Json log_json() {

@@ -77,7 +77,7 @@ void Api::sync_commit(Session& session, const Json& params, Reply reply) {
     if (auto ok = fields.done(); !ok) return reply.error(ok.error());
     const auto found = syncs_.find(session.id(), id);
     if (!found) return reply.error(found.error());
-    const std::shared_ptr<SyncSet> set = *found;
+    const std::shared_ptr<SyncSet>& set = *found;
     auto done = answer(std::move(reply));
     if (dry_run) {
         intent_.read([this, set, force, done](State& state) {

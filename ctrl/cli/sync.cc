@@ -34,8 +34,9 @@ std::optional<Json> read_file(Context& context, const std::string& name) {
     for (const auto& [key, value] : document.items()) {
         const bool known = std::ranges::find(kArrays, key) != std::end(kArrays);
         if (!known || !value.is_array()) {
-            context.usage(name + ": '" + key +
-                          "' is not one of the arrays ports, routes, neighbors, sgs, addrsets");
+            context.usage(fmt::format(
+                "{}: '{}' is not one of the arrays ports, routes, neighbors, sgs, addrsets", name,
+                key));
             return std::nullopt;
         }
     }

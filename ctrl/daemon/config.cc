@@ -224,6 +224,13 @@ const std::vector<ConfigOption>& config_options() {
     return options;
 }
 
+static std::vector<ConfigOption>::const_iterator find_option(std::string_view section,
+                                                             std::string_view key) {
+    return std::ranges::find_if(config_options(), [&](const ConfigOption& option) {
+        return section == option.section && key == option.key;
+    });
+}
+
 Result<void> read_config_file(const std::string& path, Config& config) {
     toml::table root;
     try {
@@ -249,9 +256,7 @@ Result<void> read_config_file(const std::string& path, Config& config) {
         if (table == nullptr)
             return bad(where(path, node), fmt::format("\"{}\" is not a section", section.str()));
         for (const auto& [key, value] : *table) {
-            const auto option = std::ranges::find_if(config_options(), [&](const ConfigOption& o) {
-                return section == o.section && key == o.key;
-            });
+            const auto option = find_option(section.str(), key.str());
             if (option == config_options().end())
                 return bad(where(path, value),
                            fmt::format("there is no option {}.{}", section.str(), key.str()));

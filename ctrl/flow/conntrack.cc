@@ -155,7 +155,7 @@ void Conntrack::flush(const FlowFilter& filter, std::function<void(uint64_t)> do
     flush_from(filter, 0, 0, std::move(done));
 }
 
-void Conntrack::flush_from(FlowFilter filter, uint64_t from, uint64_t flushed,
+void Conntrack::flush_from(const FlowFilter& filter, uint64_t from, uint64_t flushed,
                            std::function<void(uint64_t)> done) {
     const uint64_t next = visit(from, kSlice, [&](uint32_t index, const FlowEntry& entry) {
         if (matches(filter, entry) && flush_flow(tables_, index)) ++flushed;
@@ -166,8 +166,8 @@ void Conntrack::flush_from(FlowFilter filter, uint64_t from, uint64_t flushed,
         done(flushed);
         return;
     }
-    executor_([this, filter = std::move(filter), next, flushed, done = std::move(done)]() mutable {
-        flush_from(std::move(filter), next, flushed, std::move(done));
+    executor_([this, filter, next, flushed, done = std::move(done)]() mutable {
+        flush_from(filter, next, flushed, std::move(done));
     });
 }
 

@@ -37,7 +37,7 @@ class Conntrack final : public ConntrackService {
   private:
     template <typename Visit>
     uint64_t visit(uint64_t from, uint64_t count, Visit&& visit);
-    void flush_from(FlowFilter filter, uint64_t from, uint64_t flushed,
+    void flush_from(const FlowFilter& filter, uint64_t from, uint64_t flushed,
                     std::function<void(uint64_t)> done);
     uint64_t end() const;
 

@@ -100,7 +100,7 @@ void Intent::run() {
             continue;
         }
         committing_ = true;
-        store_.commit(std::move(batch), [this, alive = alive_](Result<void> stored) {
+        store_.commit(std::move(batch), [this, alive = alive_](const Result<void>& stored) {
             if (!*alive) return;
             committing_ = false;
             running_ = true;

@@ -14,11 +14,9 @@ def run(context):
         context.report.skipped("fuzz", "clang++-14 is not installed")
         return
     directory = context.build / "fuzz"
-    ccache = "ccache " if shutil.which("ccache") else ""
-    compilers = {"CC": ccache + "clang-14", "CXX": ccache + "clang++-14"}
     options = ["-Doptimization=1", "-Ddebug=true", "-Db_lto=false", "-Db_ndebug=false",
                "-Db_sanitize=address,undefined", "-Db_lundef=false"]
-    meson.configure(context, directory, options, compilers)
+    meson.configure(context, directory, options, meson.clang())
     fuzzers = {name: target for name, target in meson.targets(directory).items()
                if target["defined_in"].startswith(str(context.source / "tests" / "fuzz"))
                and context.selects(f"fuzz/{name}")}

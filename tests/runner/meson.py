@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 
 from . import process
 
@@ -44,9 +45,15 @@ def targets(directory):
     return found
 
 
-def build_tests(context, directory, options, wanted=lambda test: True):
+def clang():
+    """The environment in which a build directory is set up for clang."""
+    ccache = "ccache " if shutil.which("ccache") else ""
+    return {"CC": ccache + "clang-14", "CXX": ccache + "clang++-14"}
+
+
+def build_tests(context, directory, options, env=None, wanted=lambda test: True):
     """Builds the wanted tests alone, and returns them."""
-    configure(context, directory, options)
+    configure(context, directory, options, env)
     tests = [test for test in introspect(directory, "tests") if wanted(test)]
     files = sorted({os.path.relpath(test["cmd"][0], directory) for test in tests
                     if test["cmd"][0].startswith(str(directory))})

@@ -35,16 +35,19 @@ def run(context, folder, limit):
     if importlib.util.find_spec("pytest_timeout"):
         argv.append(f"--timeout={CASE_LIMIT}")
     status = process.run([*argv, *selected], log, limit, env=environment(context), echo=_echo)
-    seen = context.report.add_junit(
-        result, f"{folder}/",
-        lambda case: f"{(case.get('file') or case.get('classname')).split('/')[-1]}"
-                     f"::{case.get('name')}")
+    seen = context.report.add_junit(result, f"{folder}/", _name)
     if seen is None:
         how = f"ended with status {status}" if status is not None else f"took over {limit} s"
         context.report.failed(f"{folder}/(crash)", f"    {how}; see {log}\n{process.tail(log)}")
     elif status not in (0, 1):
         context.report.failed(f"{folder}/(exit)", f"    pytest ended with status {status}; see {log}"
                               f"\n{process.tail(log)}")
+
+
+def _name(case):
+    """FILE::TEST; a case that has neither file nor class is a module that could not be collected."""
+    place = case.get("file") or case.get("classname") or "(collect)"
+    return f"{place.split('/')[-1]}::{case.get('name')}"
 
 
 def _echo(line):

@@ -163,7 +163,7 @@ bool Hostile::passes(uint64_t timeout_ms) {
 
 bool Hostile::run_case(const HostileCase& c) {
     Frontend& port = fleet_.at(0);
-    const auto drain = [this](Frontend& f) {
+    const auto drain = [](Frontend& f) {
         if (f.ready()) f.receive_all([](const RxFrame&) {});
     };
     const auto saved_call = port.on_call;

@@ -111,6 +111,15 @@ void TestWorker::disconnect(const PortHandles& in) {
     });
 }
 
+void TestWorker::disconnect_all() {
+    change([this] {
+        for (const Path& path : paths_)
+            if (path.queue->wake_fd >= 0)
+                epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, path.queue->wake_fd, nullptr);
+        paths_.clear();
+    });
+}
+
 void TestWorker::synchronize() {
     rte_rcu_qsbr_synchronize(qsbr_, RTE_QSBR_THRID_INVALID);
 }

@@ -36,6 +36,8 @@ class TestWorker {
     // What arrives on `in` leaves through `out`.
     void connect(const PortHandles& in, TxPort* out);
     void disconnect(const PortHandles& in);
+    // Refers to no queue and no port any more. For the end of a test, before the driver goes.
+    void disconnect_all();
     // Waits until the thread refers to nothing that it could see before.
     void synchronize();
 

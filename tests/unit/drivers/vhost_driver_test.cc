@@ -45,6 +45,9 @@ class VhostDriverTest : public ::testing::Test {
         driver_ = std::move(*driver);
     }
 
+    // The queues go away with the driver, which waits for the worker as it does so.
+    void TearDown() override { worker_.disconnect_all(); }
+
     std::string path(const std::string& name) const { return directory_ + "/" + name; }
 
     VhostPortSpec spec(uint16_t id, uint16_t pairs = 1) const {
@@ -206,7 +209,7 @@ TEST_F(VhostDriverTest, SurvivesRingsThatStopAndStart) {
     for (int round = 0; round < 20; ++round) {
         ASSERT_TRUE(passes(f, f)) << "round " << round;
         ASSERT_TRUE(f.stop());
-        ASSERT_TRUE(log_.wait(PortId{1}, Type::kRingsOff, 1000));
+        ASSERT_TRUE(log_.wait(PortId{1}, Type::kRingsOff, 5000));
         EXPECT_FALSE(a.tx->ready.load());
         ASSERT_TRUE(f.start());
         ASSERT_TRUE(f.wait_running(2000)) << f.error();
@@ -483,6 +486,11 @@ TEST_F(VhostDriverTest, Serves1000PortsInOneProcess) {
     // About 10 of the router's and 7 of the frontend's a port.
     if (files.rlim_cur < 19'000) GTEST_SKIP() << "needs 19,000 file descriptors";
     constexpr uint16_t kPorts = 1000;
+#ifdef S32_SANITIZED
+    constexpr bool kMeasured = false;  // code checked like this says nothing of the time it takes
+#else
+    constexpr bool kMeasured = true;
+#endif
     using Clock = std::chrono::steady_clock;
     const auto cpu_ms = [] {
         rusage used{};
@@ -500,12 +508,7 @@ TEST_F(VhostDriverTest, Serves1000PortsInOneProcess) {
     usleep(200'000);
     const auto before = cpu_ms();
     usleep(1'000'000);
-#ifdef S32_SANITIZED
-    constexpr int kWaitingMs = 1000;  // the loops run, that is all: code checked like this is slow
-#else
-    constexpr int kWaitingMs = 30;
-#endif
-    EXPECT_LT(cpu_ms() - before, kWaitingMs) << "ms in a second for 1,000 ports that wait";
+    if (kMeasured) EXPECT_LT(cpu_ms() - before, 30) << "ms in a second for 1,000 ports that wait";
 
     frontend::EventLoop loop;
     std::vector<std::unique_ptr<Frontend>> vms;
@@ -535,7 +538,7 @@ TEST_F(VhostDriverTest, Serves1000PortsInOneProcess) {
         }
         return std::count(answered.begin(), answered.end(), true) == kPorts;
     };
-    EXPECT_TRUE(loop.run_until(5000, all));
+    EXPECT_TRUE(loop.run_until(20'000, all));
 
     const auto open_files = std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
                                           std::filesystem::directory_iterator());
@@ -545,7 +548,7 @@ TEST_F(VhostDriverTest, Serves1000PortsInOneProcess) {
     usleep(200'000);
     const auto idle = cpu_ms();
     usleep(1'000'000);
-    EXPECT_LT(cpu_ms() - idle, 30) << "ms in a second for 1,000 idle ports";
+    if (kMeasured) EXPECT_LT(cpu_ms() - idle, 30) << "ms in a second for 1,000 idle ports";
 }
 
 }  // namespace

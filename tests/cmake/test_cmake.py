@@ -56,6 +56,17 @@ def test_it_builds_what_meson_builds(front):
                 assert Path(name).exists(), f"{name} was not built"
 
 
+def test_it_keeps_its_options(front):
+    """Configured again, as any change of a meson.build makes it, it builds as it was told the first time."""
+    def options():
+        return {o["name"]: o["value"] for o in introspect(front / "meson", "buildoptions")}
+
+    before = options()
+    assert before["optimization"] == "0" and before["debug"] is True
+    run("cmake", "-B", front)
+    assert options() == before
+
+
 def test_its_tests_are_mesons(front):
     listed = json.loads(run("ctest", "--test-dir", front, "--show-only=json-v1"))
     ours = {test["name"] for test in listed["tests"]}

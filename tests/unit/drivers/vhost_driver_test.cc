@@ -508,7 +508,9 @@ TEST_F(VhostDriverTest, Serves1000PortsInOneProcess) {
     usleep(200'000);
     const auto before = cpu_ms();
     usleep(1'000'000);
-    if (kMeasured) EXPECT_LT(cpu_ms() - before, 30) << "ms in a second for 1,000 ports that wait";
+    if (kMeasured) {
+        EXPECT_LT(cpu_ms() - before, 30) << "ms in a second for 1,000 ports that wait";
+    }
 
     frontend::EventLoop loop;
     std::vector<std::unique_ptr<Frontend>> vms;
@@ -548,7 +550,9 @@ TEST_F(VhostDriverTest, Serves1000PortsInOneProcess) {
     usleep(200'000);
     const auto idle = cpu_ms();
     usleep(1'000'000);
-    if (kMeasured) EXPECT_LT(cpu_ms() - idle, 30) << "ms in a second for 1,000 idle ports";
+    if (kMeasured) {
+        EXPECT_LT(cpu_ms() - idle, 30) << "ms in a second for 1,000 idle ports";
+    }
 }
 
 }  // namespace

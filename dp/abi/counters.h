@@ -5,7 +5,8 @@
 // `consumed` is a packet that a worker turned into its own answer (ARP, ND, echo) or absorbed, and
 // such an answer is `injected`. A packet that an ICMP error tells of is dropped for its reason, and
 // the error is injected. Of a packet cut into segments or fragments, those after the first are
-// injected. Invariant checked by tests/unit/dp/stage.
+// injected. A fragment that waits for the first part of its packet is received and nothing else
+// yet. Invariant checked by tests/unit/dp/stage.
 #pragma once
 
 #include "dp/abi/drop_reason.h"

@@ -48,6 +48,10 @@ namespace slash32 {
     X(kDeniedIngress, "denied_ingress", "no rule of the destination port allows it")               \
     X(kInvalidState, "invalid_state", "fits no state of its connection")                           \
     X(kUnrelatedError, "unrelated_error", "ICMP error about a packet of no live connection")       \
+    X(kFragmentDuplicate, "fragment_duplicate", "part of a packet that has passed before")         \
+    X(kFragmentOverlap, "fragment_overlap", "overlaps another part of its packet")                 \
+    X(kFragmentTimeout, "fragment_timeout", "the first part of its packet has not come in time")   \
+    X(kFragmentLimit, "fragment_limit", "too many parts of packets wait for their first")          \
     X(kFlowClash, "flow_clash", "its answers would be those of another connection")                \
     X(kFlowLimit, "flow_limit", "the port's share of the flow table is used up")                   \
     X(kFlowTableFull, "flow_table_full", "the flow table is full")                                 \

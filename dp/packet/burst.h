@@ -48,6 +48,7 @@ struct PacketMeta {
     uint8_t l4_length = 0;   // TCP with options, UDP, ICMP, ...; 0 where not known
     uint8_t protocol = 0;    // the transport's, IPv6 extension headers skipped
     PacketKind kind = PacketKind::kUnknown;
+    uint8_t fragment_header = 0;  // IPv6: where it stands, in 8 bytes from the IPv6 header; 0: none
     bool has(uint16_t any_of) const { return (flags & any_of) != 0; }
 };
 
@@ -59,8 +60,9 @@ struct Burst {
     uint32_t arp = 0;
     uint32_t ipv4 = 0;
     uint32_t ipv6 = 0;
-    uint32_t icmp6 = 0;  // ICMPv6 with its header, so no later fragment
-    uint32_t group = 0;  // IP packets to a group, or with a link-local or unspecified address
+    uint32_t icmp6 = 0;      // ICMPv6 with its header, so no later fragment
+    uint32_t fragments = 0;  // parts of fragmented packets
+    uint32_t group = 0;      // IP packets to a group, or with a link-local or unspecified address
     // Set by the find_flows stage: what is left to be done for a packet.
     uint32_t miss = 0;           // it has no flow
     uint32_t unrouted = 0;       // its route must be looked up

@@ -17,6 +17,7 @@
 #include "dp/packet/token_bucket.h"
 #include "dp/table/fib.h"
 #include "dp/table/flow_table.h"
+#include "dp/table/fragment_table.h"
 #include "dp/table/policy.h"
 
 #include <array>
@@ -30,6 +31,7 @@ namespace slash32 {
 // What one stage of the filter leaves for the next, by packet of the burst.
 struct FlowScratch {
     std::array<FlowKey, kBurstSize> keys;
+    std::array<FragmentHead, kBurstSize> heads;     // of later parts of fragmented packets
     std::array<PolicyVerdict, kBurstSize> egress;   // of the source port's policy
     std::array<PolicyVerdict, kBurstSize> ingress;  // of the destination port's
     uint32_t epoch = 0;                             // loaded before any table was read
@@ -67,6 +69,7 @@ struct WorkerContext {
     // Large, so behind what every packet needs.
     FlowScratch scratch;
     FlowTable flows;  // none: every packet is a first one (`explain`)
+    FragmentTable fragments;
 
     // Of any id a route may give; what is none of an adjacency leads nowhere, as id 0 does.
     const Adjacency& adjacency(NextHopId hop) const {

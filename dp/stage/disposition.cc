@@ -17,11 +17,15 @@ void leave(Burst& burst, unsigned i) {
 
 }  // namespace
 
+void drop_received(WorkerContext& context, PortId port, rte_mbuf* packet, DropReason reason) {
+    context.port_counters(port).drops[static_cast<size_t>(reason)].add(1);
+    capture_dropped(context, port, packet, reason);
+    rte_pktmbuf_free(packet);
+}
+
 void drop(WorkerContext& context, Burst& burst, unsigned i, DropReason reason) {
     leave(burst, i);
-    context.port_counters(burst.in->id).drops[static_cast<size_t>(reason)].add(1);
-    capture_dropped(context, burst.in->id, burst.packets[i], reason);
-    rte_pktmbuf_free(burst.packets[i]);
+    drop_received(context, burst.in->id, burst.packets[i], reason);
 }
 
 void drop_all(WorkerContext& context, Burst& burst, uint32_t mask, DropReason reason) {

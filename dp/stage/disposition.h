@@ -19,7 +19,10 @@ inline EthernetHeader& ethernet_of(Burst& burst, unsigned i) {
     return *rte_pktmbuf_mtod(burst.packets[i], EthernetHeader*);
 }
 
-// Counts, shows it to a capture of the port, frees. The packet may be in `live` or `tx`.
+// Counts, shows it to a capture of the port, frees: of a packet from `port` that is in no burst.
+void drop_received(WorkerContext&, PortId port, rte_mbuf* packet, DropReason);
+
+// The same. The packet may be in `live` or `tx`.
 void drop(WorkerContext&, Burst&, unsigned i, DropReason);
 
 // Drops all packets of the mask for one reason.

@@ -18,7 +18,8 @@ bool is_open(const PortConfig& port) {
     return port.policy == nullptr && (port.kind == PortKind::kUplink || port.has(kFilterOpen));
 }
 
-uint8_t icmp_code(const PacketMeta& meta) {
+uint8_t icmp_code(const WorkerContext& context, const PacketMeta& meta, unsigned i) {
+    if (meta.has(kLaterFragment)) return context.scratch.heads[i].icmp_code;
     if (meta.l4_length == 0) return 0;
     if (meta.protocol != kProtoIcmp && meta.protocol != kProtoIcmp6) return 0;
     return icmp_of(meta).code;
@@ -40,7 +41,7 @@ uint32_t judge(WorkerContext& context, Burst& burst, uint32_t mask, PolicyDirect
         }
         const PacketMeta& meta = burst.meta[i];
         tables[i] = port.policy->table(direction, meta.kind == PacketKind::kIpv6);
-        queries[i] = policy_query(context.scratch.keys[i], direction, icmp_code(meta));
+        queries[i] = policy_query(context.scratch.keys[i], direction, icmp_code(context, meta, i));
         asked |= 1u << i;
     });
     if (asked != 0) classify_bulk(context.sets, asked, tables.data(), queries.data(), verdicts);

@@ -30,6 +30,12 @@ uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
         errors |= 1u << i;
         key = *quoted;
     });
+    for_each_packet(mask & burst.fragments, [&](unsigned i) {
+        if (!burst.meta[i].has(kLaterFragment)) return;
+        const FlowPorts& ports = context.scratch.heads[i].ports;
+        context.scratch.keys[i].source_port = ports.source;
+        context.scratch.keys[i].destination_port = ports.destination;
+    });
     return errors;
 }
 

@@ -239,6 +239,7 @@ Refusal parse_extensions(const HeaderView& view, uint32_t total, PacketMeta& met
     meta.protocol = chain.protocol;
     meta.flags |= chain.flags;
     if (!meta.has(kFragment)) return {};
+    meta.fragment_header = static_cast<uint8_t>(chain.fragment_part / 8 - 1);
     return check_fragment(chain.fragment_offset, total - chain.fragment_part, chain.more_fragments,
                           chain.protocol);
 }
@@ -326,6 +327,8 @@ void parse_packet(WorkerContext& context, Burst& burst, unsigned i, ParseIp pars
     trim_packet(packet, kL2 + meta.ip_length);  // padding is the link's, not the packet's
     if (group || meta.has(kLinkBroadcast | kLinkMulticast)) burst.group |= bit;
     if (packet->nb_segs > 1 || meta.has(kPartialChecksum)) burst.offload |= bit;
+    if (meta.has(kFragment)) [[unlikely]]
+        burst.fragments |= bit;
 }
 
 }  // namespace
@@ -334,6 +337,7 @@ void parse(WorkerContext& context, Burst& burst) {
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
     burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp6 = burst.group = burst.offload = 0;
+    burst.fragments = 0;
     uint64_t bytes = 0;
     for_each_packet(burst.live, [&](unsigned i) {
         bytes += burst.packets[i]->pkt_len;

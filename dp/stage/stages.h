@@ -24,6 +24,8 @@ void answer_nd(WorkerContext&, Burst&);
 void answer_echo(WorkerContext&, Burst&);
 // Broadcast and multicast: the DHCP hook, and nothing further.
 void refuse_group_destinations(WorkerContext&, Burst&);
+// Gives later parts of fragmented packets the ports of the first; keeps those that come before it.
+void join_fragments(WorkerContext&, Burst&);
 // Looks every packet's flow up; one that has a flow which still holds needs neither of the filters
 // nor a route.
 void find_flows(WorkerContext&, Burst&);

@@ -2,12 +2,14 @@
 // The key of a packet's flow, and of its answers. Pure functions over proven headers.
 #pragma once
 
+#include "dp/abi/fib.h"
 #include "dp/abi/flow.h"
 #include "dp/abi/port.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/headers.h"
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -99,6 +101,15 @@ inline FlowPorts flow_ports(uint8_t protocol, const uint8_t* l4) {
 // What FlowKey::ingress says of a port.
 inline PortId ingress_class(const PortConfig& port) {
     return port.kind == PortKind::kUplink ? kNoPort : port.id;
+}
+
+// REQUIRES: seed is secret, or a VM chooses which keys collide.
+inline uint64_t hash_key(const FlowKey& key, const std::array<uint64_t, 4>& seed) {
+    uint64_t ends;
+    std::memcpy(&ends, &key.source_port, sizeof ends);
+    const uint64_t a = multiply_fold(key.source[0] ^ seed[0], key.source[1] ^ seed[1]);
+    const uint64_t b = multiply_fold(key.destination[0] ^ seed[2], key.destination[1] ^ seed[3]);
+    return multiply_fold(a ^ ends, std::rotl(b, 32) ^ seed[1]);
 }
 
 // The key of a packet from a port. REQUIRES: meta is of a parsed IP packet.

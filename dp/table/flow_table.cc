@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dp/table/flow_table.h"
 
-#include "dp/abi/fib.h"
 #include "dp/base/assert.h"
 #include "dp/table/flow_bucket.h"
+#include "dp/table/flow_key.h"
 
 #include <rte_pause.h>
 #include <rte_prefetch.h>
@@ -56,12 +56,7 @@ FlowTable::FlowTable(FlowTables* shared, rte_rcu_qsbr* quiescent, unsigned worke
 }
 
 uint64_t FlowTable::hash(const FlowKey& key) const {
-    const auto& seed = shared_->seed;
-    uint64_t ends;
-    std::memcpy(&ends, &key.source_port, sizeof ends);
-    const uint64_t a = multiply_fold(key.source[0] ^ seed[0], key.source[1] ^ seed[1]);
-    const uint64_t b = multiply_fold(key.destination[0] ^ seed[2], key.destination[1] ^ seed[3]);
-    return multiply_fold(a ^ ends, std::rotl(b, 32) ^ seed[1]);
+    return hash_key(key, shared_->seed);
 }
 
 FlowTable::Place FlowTable::place(uint64_t hash) const {

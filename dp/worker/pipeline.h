@@ -6,6 +6,8 @@
 #include "dp/stage/context.h"
 #include "dp/stage/stages.h"
 
+#include <cstddef>
+
 namespace slash32 {
 
 struct Stage {
@@ -26,6 +28,7 @@ inline constexpr Stage kDecisionStages[] = {
     {"group_destinations", refuse_group_destinations},
 
     // What it forwards.
+    {"join_fragments", join_fragments},
     {"find_flows", find_flows},
     {"filter_egress", filter_egress},
     {"route", route},
@@ -34,8 +37,16 @@ inline constexpr Stage kDecisionStages[] = {
     {"rewrite", rewrite},
 };
 
+// The first of the stages that forward: where parts of packets that have waited go on.
+inline constexpr size_t kFirstForwardingStage = 6;
+static_assert(kDecisionStages[kFirstForwardingStage].run == join_fragments);
+
 // Runs one burst to completion: decides, then makes each packet fit its receiver, and sends.
+// Whatever that lets go on of what has waited is run as well.
 // REQUIRES: burst.in is set, burst.live has the bits of the packets, burst.tx is 0.
 void run_pipeline(WorkerContext&, Burst&);
+
+// Runs or drops the parts of packets that wait no longer.
+void settle_fragments(WorkerContext&);
 
 }  // namespace slash32

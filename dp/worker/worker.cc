@@ -29,6 +29,8 @@ constexpr uint32_t kIcmpBurst = 50;
 constexpr uint32_t kPuntBurst = 100;
 // A sleeper wakes this often while there are flows that may expire.
 constexpr int kExpiryMs = 250;
+// How long the parts of a packet may take to come.
+constexpr uint64_t kFragmentSeconds = 5;
 
 void drain_eventfd(int fd) {
     uint64_t value;
@@ -54,8 +56,10 @@ Worker::Worker(const WorkerResources& r)
     context_.adjacencies = adjacencies_.data();
     context_.captures = captures_.data();
     context_.fib = r.fib;
-    if (r.flows != nullptr)
+    if (r.flows != nullptr) {
         context_.flows = FlowTable(r.flows, r.quiescent, r.id.value(), r.workers);
+        if (!context_.fragments.open(r.flows->seed, kFragmentSeconds * hz)) return;
+    }
     context_.sets = r.sets;
     context_.generations = r.sets.generations;
     context_.counters = r.counters;
@@ -129,6 +133,8 @@ void Worker::keep_flows() {
     }
     if (context_.flows.enabled())
         context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
+    context_.fragments.expire(context_.now);
+    if (!context_.fragments.settled()) settle_fragments(context_);
 }
 
 // How long the worker may sleep without a wake-up: -1 is for ever, 0 not at all.
@@ -137,7 +143,8 @@ int Worker::sleep_limit_ms() const {
         if (context_.flows.behind(context_.now)) return 0;
         return polled_count_ > 0 ? kTimerPollMs : kExpiryMs;
     }
-    return polled_count_ > 0 ? kTimerPollMs : -1;
+    if (polled_count_ > 0) return kTimerPollMs;
+    return context_.fragments.waiting_buffers() > 0 ? kExpiryMs : -1;
 }
 
 void Worker::drain_commands() {
@@ -165,6 +172,7 @@ void Worker::carry_out(const Command& command) {
             };
             context_.policy_ports -= has_policy(current);
             current = p.port.config;
+            if (current == nullptr) context_.fragments.forget(p.port.port);
             context_.policy_ports += has_policy(current);
             break;
         }

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from support import GATEWAY_MAC, RpcError, until
@@ -254,6 +254,45 @@ def test_vm_cannot_ride_anothers_connection(lab):
         assert lab.daemon.port_stats(two.port)["tx_packets"] == before
         assert talks(connection)
         connection.close()
+
+
+def test_fragments_are_filtered_by_their_first_part(pair):
+    one, two = pair
+    allow(one.lab, 2, ingress(protocol="udp", port_min=7000), ingress(ethertype="ipv6", protocol="udp", port_min=7000))
+    payload = bytes(range(250)) * 32
+    for family, address in ((socket.AF_INET, two.ip4), (socket.AF_INET6, two.ip6)):
+        with two.inside(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as server, \
+                two.inside(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as closed, \
+                one.inside(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as client:
+            server.bind((address, 7000))
+            closed.bind((address, 7001))
+            server.settimeout(5)
+            closed.settimeout(0.5)
+            before = one.drops("denied_ingress")
+            client.sendto(payload, (address, 7001))
+            with pytest.raises(socket.timeout):
+                closed.recv(10000)
+            assert one.drops("denied_ingress") >= before + 6  # 8,000 bytes over an MTU of 1,500
+            client.sendto(payload, (address, 7000))
+            received, back = server.recvfrom(10000)
+            assert received == payload
+            # The answer needs no rule, whole or in parts.
+            server.sendto(payload[::-1], back)
+            client.settimeout(5)
+            assert client.recv(10000) == payload[::-1]
+
+
+def test_fragments_in_reverse_order_reach_the_machine(pair):
+    one, two = pair
+    allow(one.lab, 2, ingress(protocol="udp", port_min=7000))
+    payload = bytes(range(250)) * 16
+    datagram = IP(src=one.ip4, dst=two.ip4, id=77) / UDP(sport=4000, dport=7000) / Raw(payload)
+    with two.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server, one.wire() as wire:
+        server.bind((two.ip4, 7000))
+        server.settimeout(5)
+        for part in reversed(fragment(datagram, fragsize=1400)):
+            wire.send(Ether(src=one.mac, dst=GATEWAY_MAC) / part)
+        assert server.recv(10000) == payload
 
 
 def test_flows_are_listed_counted_and_flushed(pair):

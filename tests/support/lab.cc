@@ -166,6 +166,8 @@ Lab::Lab() {
     flow_memory_ = std::move(*flows);
 
     context_.flows = FlowTable(&flow_memory_->tables(), env.quiescent, 0, 1);
+    if (!context_.fragments.open(flow_memory_->tables().seed, kLabFragmentSeconds * kTscHz))
+        stop("fragment table");
     context_.sets = AddressSetView{sets_->view(), generations_.get()};
     context_.generations = generations_.get();
     context_.tsc_hz = kTscHz;
@@ -277,6 +279,8 @@ void Lab::count_policies() {
 // What a worker does between bursts.
 void Lab::rest() {
     context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
+    context_.fragments.expire(context_.now);
+    settle_fragments(context_);
 }
 
 size_t Lab::flow_count() {
@@ -357,6 +361,7 @@ void Lab::advance_seconds(unsigned seconds) {
     // The worker has been at it all the time: every entry has been passed.
     for (uint32_t step = 0; step < 64; ++step)
         context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
+    rest();
 }
 
 rte_mbuf* Lab::make_buffer() {
@@ -391,8 +396,9 @@ rte_mbuf* Lab::make_mbuf(const Input& input) {
 
 void Lab::check_balance(PortId from) const {
     const PortCounters& counters = context_.counters->ports[from.value()];
-    if (counters.rx_packets.get() + counters.injected.get() != total(counters)) {
-        stop("received + injected != forwarded + dropped + punted + consumed");
+    if (counters.rx_packets.get() + counters.injected.get() !=
+        total(counters) + context_.fragments.waiting(from)) {
+        stop("received + injected != forwarded + dropped + punted + consumed + waiting");
     }
 }
 
@@ -433,7 +439,9 @@ void Lab::check_buffers() const {
             }
         },
         nullptr);
-    if (rte_mempool_avail_count(context_.pool) + withheld_.size() != kPoolSize) {
+    if (rte_mempool_avail_count(context_.pool) + withheld_.size() +
+            context_.fragments.waiting_buffers() !=
+        kPoolSize) {
         stop("a buffer leaked");
     }
     if (rte_mempool_avail_count(context_.capture_pool) != kCapturePoolSize) {
@@ -453,6 +461,7 @@ RunResult Lab::run(PortId from, const std::vector<Input>& inputs) {
 
     outputs_.clear();
     std::vector<rte_mbuf*> packets;
+    packets.reserve(inputs.size());
     for (const Input& input : inputs)
         packets.push_back(make_mbuf(input));
     if (packets.size() > kBurstSize) stop("more packets than a burst has room for");

@@ -109,6 +109,9 @@ struct TcpPeer {
     std::atomic<uint8_t> scale;         // RFC 7323 window scale
     std::atomic<uint8_t> flags;         // of the tracker
     std::atomic<uint8_t> retransmits;   // of last_sequence
+    // Of a SYN that was passed on a live connection.
+    std::atomic<uint8_t> pending_scale;
+    std::atomic<uint16_t> pending_window;
 };
 static_assert(sizeof(TcpPeer) == 28);
 

@@ -190,6 +190,7 @@ enum Icmp6Type : uint8_t {
     kIcmp6NeighbourSolicitation = 135,
     kIcmp6NeighbourAdvertisement = 136,
     kIcmp6Redirect = 137,
+    kIcmp6NodeQuery = 139,
     kIcmp6Mld2Report = 143,
 };
 

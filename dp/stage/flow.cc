@@ -185,6 +185,11 @@ void ride_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& 
             context.flows.kill(*flow.entry);
             return;
         }
+        if (result.verdict == TrackVerdict::kEnd) {
+            take_next_hop(burst, i, flow);
+            context.flows.kill(*flow.entry);
+            return;
+        }
         refresh = result.refresh;
     }
     if (refresh && forward.last_seen.load(std::memory_order_relaxed) != context.seconds)

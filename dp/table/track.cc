@@ -58,7 +58,7 @@ bool is_icmp(const PacketMeta& meta) {
 // An answer begins nothing, and neither does a message that calls for none.
 bool is_icmp_query(uint8_t protocol, uint8_t type) {
     if (icmp_counterpart(protocol, type) == type) return false;
-    if (protocol == kProtoIcmp6) return type % 2 == (type == kIcmp6Echo ? 0 : 1);
+    if (protocol == kProtoIcmp6) return type == kIcmp6Echo || type == kIcmp6NodeQuery;
     return type == kIcmpEcho || (type > kIcmpEcho && type % 2 == 1);
 }
 

@@ -18,6 +18,7 @@ enum class TrackVerdict : uint8_t {
     kAccept,
     kInvalid,  // fits no state of the connection: drop it, nothing has changed
     kRestart,  // begins a new connection on the tuple of one that has ended: make a new flow
+    kEnd,      // let it through, and end the flow: nothing was there to be closed
 };
 
 struct TrackResult {

@@ -9,6 +9,7 @@ namespace slash32 {
 
 inline constexpr TrackResult kTrackInvalid{.verdict = TrackVerdict::kInvalid, .refresh = false};
 inline constexpr TrackResult kTrackRestart{.verdict = TrackVerdict::kRestart, .refresh = false};
+inline constexpr TrackResult kTrackEnd{.verdict = TrackVerdict::kEnd, .refresh = false};
 // Let through, but it says nothing about the connection.
 inline constexpr TrackResult kTrackPass{.verdict = TrackVerdict::kAccept, .refresh = false};
 

@@ -19,6 +19,8 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 enum Chunk : uint8_t {
     kInit = 1,
     kInitAck = 2,
+    kHeartbeat = 4,
+    kHeartbeatAck = 5,
     kAbort = 6,
     kShutdown = 7,
     kShutdownAck = 8,
@@ -51,6 +53,10 @@ std::optional<Packet> read(const PacketMeta& meta) {
     return packet;
 }
 
+bool is_heartbeat(const Packet& packet) {
+    return packet.chunk == kHeartbeat || packet.chunk == kHeartbeatAck;
+}
+
 // The tag that packets of a direction carry.
 std::atomic<uint32_t>& tag_of(FlowEntry& entry, unsigned direction) {
     return entry.peer(direction).end;
@@ -58,8 +64,16 @@ std::atomic<uint32_t>& tag_of(FlowEntry& entry, unsigned direction) {
 
 bool tag_fits(const Packet& packet, unsigned direction, FlowEntry& entry) {
     if (packet.chunk == kInit) return packet.tag == 0;  // RFC 9260 section 8.5.1 (A)
-    const uint32_t expected = tag_of(entry, direction).load(kRelaxed);
-    if (expected == 0 || packet.tag == expected) return true;
+    std::atomic<uint32_t>& known = tag_of(entry, direction);
+    uint32_t expected = known.load(kRelaxed);
+    // Of an association that was picked up by its heartbeat each end tells its own.
+    const FlowState state = entry.first.status.load(kRelaxed).state;
+    if (expected == 0 && state == FlowState::kSctpEstablished && is_heartbeat(packet)) {
+        known.store(packet.tag, kRelaxed);
+        expected = packet.tag;
+    }
+    if (expected == 0) return false;
+    if (packet.tag == expected) return true;
     const bool may_reflect = packet.chunk == kAbort || packet.chunk == kShutdownComplete;
     return may_reflect && packet.reflects_tag &&
            packet.tag == tag_of(entry, 1 - direction).load(kRelaxed);
@@ -97,8 +111,6 @@ FlowStatus moved_on(FlowStatus status, uint8_t chunk, unsigned direction) {
 
 bool begin_sctp(const PacketMeta& meta, FlowEntry& entry) {
     const auto packet = read(meta);
-    // What comes without an INIT belongs to an association that nobody knows the tags of; it is
-    // tracked by its answers as other protocols are.
     tag_of(entry, 0).store(0, kRelaxed);
     tag_of(entry, 1).store(0, kRelaxed);
     if (!packet) return false;
@@ -109,17 +121,15 @@ bool begin_sctp(const PacketMeta& meta, FlowEntry& entry) {
             entry.first.status.store({FlowState::kSctpCookieWait, FlowPhase::kEmbryonic, 0},
                                      kRelaxed);
             return true;
-        case kInitAck:
-        case kAbort:
-        case kShutdownAck:
-        case kShutdownComplete:
-        case kCookieAck:
-            return false;  // answers to nothing
-        default:
+        case kHeartbeat:
+            // In the middle of an association, or over another of its paths: each end tells its tag
+            // (RFC 9260 section 8.3).
             entry.first.status.store({FlowState::kSctpEstablished, FlowPhase::kEmbryonic, 0},
                                      kRelaxed);
             tag_of(entry, 0).store(packet->tag, kRelaxed);
-            return true;
+            return packet->tag != 0;
+        default:
+            return false;
     }
 }
 
@@ -128,6 +138,13 @@ TrackResult track_sctp(const PacketMeta& meta, unsigned direction, FlowEntry& en
     if (!packet) return kTrackInvalid;
     FlowStatus status = entry.first.status.load(kRelaxed);
     if (status.state == FlowState::kSctpClosed && packet->chunk == kInit) return kTrackRestart;
+    // A heartbeat is answered by one.
+    const bool picked_up =
+        status.state == FlowState::kSctpEstablished && status.phase == FlowPhase::kEmbryonic;
+    if (picked_up && direction == 1 && !is_heartbeat(*packet)) return kTrackInvalid;
+    // RFC 9260 section 5.2.3.
+    if (packet->chunk == kInitAck && status.state != FlowState::kSctpCookieWait)
+        return kTrackInvalid;
     if (!tag_fits(*packet, direction, entry)) return kTrackInvalid;
     if (packet->chunk == kInit) {
         // RFC 9260 section 5.2.1: both ends open at once, or one begins again; the tags are settled

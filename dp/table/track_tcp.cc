@@ -17,15 +17,23 @@ namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 enum PeerFlag : uint8_t {
-    kStarted = 1u << 0,    // has sent something
-    kHasLimit = 1u << 1,   // has acknowledged something: `limit` and `last_ack` hold
-    kScales = 1u << 2,     // offered window scaling in its SYN
-    kLiberal = 1u << 3,    // picked up in the middle: its windows are not known
-    kSynPending = 1u << 4  // a SYN of its was passed on a live connection; last_sequence is its end
+    kStarted = 1u << 0,   // has sent something
+    kHasLimit = 1u << 1,  // has acknowledged something: `limit` and `last_ack` hold
+    kScales = 1u << 2,    // offered window scaling in its SYN
+    kLiberal = 1u << 3,   // picked up in the middle: its windows are not known
+    kSynPending =
+        1u << 4,  // a SYN of its was passed on a live connection; last_sequence is its end
+    kPendingScales = 1u << 5  // and offered window scaling
 };
 
 // FlowStatus::seen, by direction.
 enum Seen : uint16_t { kFinSent = 1u << 0, kFinAcknowledged = 1u << 2 };
+// FlowStatus::seen, of either direction. A SYN on a connection that is closing is of a new one when
+// both ends may take the old one for closed: a FIN has come a second time, from whichever end, and
+// has been acknowledged; or an RST has come somewhere in the window; or the opener has reset it.
+constexpr uint16_t kSecondFin = 1u << 8;
+constexpr uint16_t kReopens = 1u << 9;
+constexpr uint16_t kAnyFin = 3u * kFinSent;
 constexpr uint16_t seen_bit(Seen bit, unsigned direction) {
     return static_cast<uint16_t>(bit << direction);
 }
@@ -108,15 +116,26 @@ void settle_scaling(TcpPeer& a, TcpPeer& b) {
     b.scale.store(0, kRelaxed);
 }
 
-bool fits(const Segment& segment, const TcpPeer& own, const TcpPeer& other) {
-    if (has(other, kHasLimit) && after(segment.sequence, other.limit.load(kRelaxed))) return false;
+// Does it lie in what the other end allows? An end that has acknowledged nothing allows nothing
+// beyond the SYN.
+bool sequence_fits(const Segment& segment, const TcpPeer& own, const TcpPeer& other) {
+    const uint32_t limit =
+        has(other, kHasLimit) ? other.limit.load(kRelaxed) : own.end.load(kRelaxed);
+    if (after(segment.sequence, limit)) return false;
     const uint32_t room = other.window_max.load(kRelaxed);
-    if (has(other, kStarted) && before(segment.end, own.end.load(kRelaxed) - room)) return false;
+    return !has(other, kStarted) || !before(segment.end, own.end.load(kRelaxed) - room);
+}
+
+bool acknowledgement_fits(const Segment& segment, const TcpPeer& own, const TcpPeer& other) {
     if (!segment.has_ack || !has(other, kStarted)) return true;
     const uint32_t sent = other.end.load(kRelaxed);
     if (after(highest_acknowledged(*segment.header, segment.ack), sent)) return false;
     const uint32_t lag = std::max(own.window_max.load(kRelaxed), kAckLagMin);
     return !before(segment.ack, sent - lag);
+}
+
+bool fits(const Segment& segment, const TcpPeer& own, const TcpPeer& other) {
+    return sequence_fits(segment, own, other) && acknowledgement_fits(segment, own, other);
 }
 
 // Records a segment that fits; true when it only repeats what was sent before.
@@ -171,6 +190,10 @@ TrackResult to_state(FlowEntry& entry, FlowStatus status, FlowState state) {
     });
 }
 
+bool is_closing(FlowState state) {
+    return state == FlowState::kTcpFinWait || state == FlowState::kTcpCloseWait ||
+           state == FlowState::kTcpLastAck;
+}
 bool is_closed(FlowState state) {
     return state == FlowState::kTcpTimeWait || state == FlowState::kTcpClose;
 }
@@ -178,24 +201,61 @@ bool is_opening(FlowState state) {
     return state == FlowState::kTcpSynSent || state == FlowState::kTcpSynSent2;
 }
 
+// Is a SYN of a new connection? (RFC 9293 section 3.6.1: one that has closed may be opened again.)
+// Where the other end has reset the old one, its answer to the SYN tells.
+bool may_reopen(FlowStatus status, unsigned direction) {
+    const bool over = (status.seen & kReopens) != 0;
+    if (status.state == FlowState::kTcpClose)
+        return direction == 0 && (over || (status.seen & kAnyFin) != 0);
+    if (status.state == FlowState::kTcpTimeWait) return true;
+    return over && (direction == 0 || (status.seen & kSecondFin) != 0);
+}
+
 TrackResult track_syn(const Segment& segment, unsigned direction, FlowStatus status,
                       FlowEntry& entry) {
     TcpPeer& own = entry.peer(direction);
-    if (is_closed(status.state)) return kTrackRestart;
+    if (may_reopen(status, direction)) return kTrackRestart;
     if (status.state == FlowState::kTcpSynSent) {
+        // An older one, which the windows do not follow (RFC 9293 section 3.4.1).
+        if (direction == 0 && before(segment.end, own.end.load(kRelaxed))) return kTrackPass;
         start(own, segment, false);
         if (direction == 0) return {};
         // RFC 9293 section 3.5, figure 7: both ends open at once.
         settle_scaling(entry.peer(0), entry.peer(1));
         return to_state(entry, status, FlowState::kTcpSynSent2);
     }
-    if (status.state == FlowState::kTcpSynSent2 || status.state == FlowState::kTcpSynReceived)
-        return kTrackPass;
+    if (status.state == FlowState::kTcpSynSent2)
+        return segment.end == own.end.load(kRelaxed) ? kTrackPass : kTrackInvalid;
+    // The end that has been called calls nobody on the same connection.
+    if (direction == 1) return kTrackInvalid;
     // On a live connection: its end answers with a challenge (RFC 5961 section 4.2), or, where it
     // knows of no connection any more, with an RST or a SYN of its own.
+    const SynOptions options = read_syn_options(*segment.header);
     own.last_sequence.store(segment.end, kRelaxed);
-    own.flags.fetch_or(kSynPending, kRelaxed);
+    own.pending_window.store(segment.window, kRelaxed);
+    own.pending_scale.store(options.scale, kRelaxed);
+    own.flags.fetch_and(static_cast<uint8_t>(~kPendingScales), kRelaxed);
+    own.flags.fetch_or(options.scales ? kSynPending | kPendingScales : kSynPending, kRelaxed);
     return kTrackPass;
+}
+
+// Whatever else fits the connection shows that it lives on.
+void forget_pending_syn(TcpPeer& peer) {
+    if (has(peer, kSynPending)) peer.flags.fetch_and(static_cast<uint8_t>(~kSynPending), kRelaxed);
+}
+
+// The connection was gone at one end, and a new one takes its place.
+void take_pending_syn(TcpPeer& opener) {
+    const uint32_t sent = opener.last_sequence.load(kRelaxed);
+    const uint16_t window = opener.pending_window.load(kRelaxed);
+    const uint8_t scale = opener.pending_scale.load(kRelaxed);
+    const bool scales = has(opener, kPendingScales);
+    reset(opener);
+    opener.end.store(sent, kRelaxed);
+    opener.last_sequence.store(sent - 1, kRelaxed);
+    opener.window_max.store(std::max<uint32_t>(window, 1), kRelaxed);
+    opener.scale.store(scale, kRelaxed);
+    opener.flags.store(scales ? kStarted | kScales : kStarted, kRelaxed);
 }
 
 // Does it answer a SYN that was passed on a live connection?
@@ -210,26 +270,50 @@ TrackResult track_syn_ack(const Segment& segment, unsigned direction, FlowStatus
     TcpPeer& other = entry.peer(1 - direction);
     if (is_opening(status.state)) {
         if (status.state == FlowState::kTcpSynSent && direction == 0) return kTrackInvalid;
-        // An old one: the opener resets it (RFC 9293 section 3.10.7.3), so it must hear of it.
-        if (segment.ack != other.end.load(kRelaxed)) return kTrackPass;
+        // It answers the SYN, not an older one (RFC 9293 section 3.10.7.3).
+        if (segment.ack != other.end.load(kRelaxed)) return kTrackInvalid;
+        if (has(own, kStarted) && segment.end != own.end.load(kRelaxed)) return kTrackInvalid;
         start(own, segment, has(other, kLiberal));
         settle_scaling(own, other);
         return to_state(entry, status, FlowState::kTcpSynReceived);
     }
-    if (status.state == FlowState::kTcpSynReceived) return {};
+    if (direction == 0) {
+        // Only an end that opened at the same time as the other sends this, and sends it again.
+        const bool again = status.state == FlowState::kTcpSynReceived &&
+                           segment.end == own.end.load(kRelaxed) && fits(segment, own, other);
+        return again ? kTrackPass : kTrackInvalid;
+    }
     if (answers_pending_syn(segment, other)) {
-        // The connection was gone at this end, and a new one takes its place; the scaling that the
-        // SYN offered has not been kept.
-        const uint32_t sent = other.last_sequence.load(kRelaxed);
-        reset(other);
-        other.end.store(sent, kRelaxed);
-        other.window_max.store(UINT16_MAX, kRelaxed);
-        other.flags.store(kStarted | kLiberal, kRelaxed);
-        start(own, segment, true);
+        take_pending_syn(other);
+        start(own, segment, false);
+        settle_scaling(own, other);
         return to_state(entry, status, FlowState::kTcpSynReceived);
     }
+    if (status.state == FlowState::kTcpSynReceived) return {};
     // The acknowledgement of the handshake was lost, and this is sent again.
-    return fits(segment, own, other) ? kTrackPass : kTrackInvalid;
+    if (!fits(segment, own, other)) return kTrackInvalid;
+    forget_pending_syn(other);
+    return kTrackPass;
+}
+
+TrackResult close(FlowEntry& entry, FlowStatus status, unsigned direction) {
+    return move(entry, status, [direction](FlowStatus now) {
+        now.state = FlowState::kTcpClose;
+        if (direction == 0) now.seen |= kReopens;
+        return now;
+    });
+}
+
+TrackResult pass_inexact_reset(FlowEntry& entry, FlowStatus status) {
+    if (status.state == FlowState::kTcpUnacknowledged) return kTrackEnd;
+    if (!is_closing(status.state) && status.state != FlowState::kTcpSynReceived) return kTrackPass;
+    return move(
+        entry, status,
+        [](FlowStatus now) {
+            now.seen |= kReopens;
+            return now;
+        },
+        false);
 }
 
 // RFC 5961 section 3.2: only the sequence number that the other end waits for resets it. Another
@@ -237,24 +321,34 @@ TrackResult track_syn_ack(const Segment& segment, unsigned direction, FlowStatus
 TrackResult track_rst(const Segment& segment, unsigned direction, FlowStatus status,
                       FlowEntry& entry) {
     TcpPeer& own = entry.peer(direction);
-    const TcpPeer& other = entry.peer(1 - direction);
+    TcpPeer& other = entry.peer(1 - direction);
     if (is_opening(status.state)) {
-        const bool exact = direction == 0
-                               ? segment.sequence == own.end.load(kRelaxed)
-                               : segment.has_ack && segment.ack == other.end.load(kRelaxed);
-        return exact ? to_state(entry, status, FlowState::kTcpClose) : kTrackInvalid;
+        // The opener's own, also where it answers a challenge; the other end's refuses the SYN.
+        if (direction == 0) return segment.ack == 0 ? kTrackEnd : kTrackInvalid;
+        const bool refuses = segment.has_ack && segment.ack == other.end.load(kRelaxed);
+        if (!refuses || (has(own, kStarted) && segment.sequence != own.end.load(kRelaxed)))
+            return kTrackInvalid;
+        return kTrackEnd;
     }
-    if (answers_pending_syn(segment, other)) return to_state(entry, status, FlowState::kTcpClose);
+    const bool answered = status.state != FlowState::kTcpUnacknowledged;
+    const bool refuses_syn = answers_pending_syn(segment, other);
+    forget_pending_syn(own);
+    forget_pending_syn(other);
+    if (refuses_syn) return answered ? close(entry, status, direction) : kTrackEnd;
+    const bool liberal = has(own, kLiberal) || has(other, kLiberal);
+    if (!liberal && segment.ack != 0 && !acknowledgement_fits(segment, own, other))
+        return kTrackInvalid;
     if (has(other, kHasLimit)) {
         const uint32_t expected = other.last_ack.load(kRelaxed);
         if (before(segment.sequence, expected)) return kTrackInvalid;
         if (after(segment.sequence, other.limit.load(kRelaxed))) return kTrackInvalid;
-        if (segment.sequence != expected) return kTrackPass;
-    } else if (has(own, kStarted) && !has(own, kLiberal) &&
-               segment.sequence != own.end.load(kRelaxed)) {
+        // What it waits for once all has arrived that was sent before.
+        const bool behind_all = segment.sequence == own.end.load(kRelaxed);
+        if (segment.sequence != expected && !behind_all) return pass_inexact_reset(entry, status);
+    } else if (has(own, kStarted) && !liberal && segment.sequence != own.end.load(kRelaxed)) {
         return kTrackInvalid;
     }
-    return to_state(entry, status, FlowState::kTcpClose);
+    return answered ? close(entry, status, direction) : kTrackEnd;
 }
 
 FlowState state_after_fins(uint16_t seen) {
@@ -267,11 +361,15 @@ FlowState state_after_fins(uint16_t seen) {
 // Data, acknowledgements and FINs that fit.
 FlowStatus moved_on(FlowStatus status, const Segment& segment, unsigned direction, bool acks_all,
                     bool stuck) {
+    if (status.state == FlowState::kTcpClose || status.state == FlowState::kTcpSynReceived)
+        status.seen &= ~kReopens & UINT16_MAX;
     if (is_closed(status.state)) return status;
-    // The other end has answered the SYN; this one has not, unless this is it.
-    if (status.state == FlowState::kTcpSynSent || status.state == FlowState::kTcpSynSent2)
-        return status;
-    if (segment.kind == SegmentKind::kFin) status.seen |= seen_bit(kFinSent, direction);
+    if (segment.kind != SegmentKind::kFin) {
+        if ((status.seen & kSecondFin) != 0) status.seen |= kReopens;
+    } else {
+        if ((status.seen & kAnyFin) != 0) status.seen |= kSecondFin;
+        status.seen |= seen_bit(kFinSent, direction);
+    }
     const unsigned other = 1 - direction;
     if (acks_all && (status.seen & seen_bit(kFinSent, other)) != 0)
         status.seen |= seen_bit(kFinAcknowledged, other);
@@ -279,7 +377,7 @@ FlowStatus moved_on(FlowStatus status, const Segment& segment, unsigned directio
         segment.kind != SegmentKind::kFin)
         return status;  // the handshake ends with the opener's acknowledgement
     if (status.state == FlowState::kTcpUnacknowledged && direction == 0) return status;
-    if ((status.seen & (seen_bit(kFinSent, 0) | seen_bit(kFinSent, 1))) != 0)
+    if ((status.seen & kAnyFin) != 0)
         status.state = state_after_fins(status.seen);
     else
         status.state = stuck ? FlowState::kTcpMaxRetransmit : FlowState::kTcpEstablished;
@@ -323,8 +421,13 @@ TrackResult track_tcp(const PacketMeta& meta, unsigned direction, const FlowLimi
         case SegmentKind::kAck:
             break;
     }
-    // Nothing but a SYN answers a SYN.
-    if (status.state == FlowState::kTcpSynSent && direction == 1) return kTrackInvalid;
+    if (is_opening(status.state)) {
+        // The end knows another connection of this tuple and challenges the SYN (RFC 5961 section
+        // 4.2, RFC 9293 section 3.10.7.4); nothing else answers one.
+        const bool challenge =
+            direction == 1 && segment.kind == SegmentKind::kAck && segment.length() == 0;
+        return challenge ? kTrackPass : kTrackInvalid;
+    }
     const bool liberal =
         has(own, kLiberal) || has(other, kLiberal) || limits.tcp_liberal.load(kRelaxed);
     const bool first = !has(own, kStarted);
@@ -333,6 +436,8 @@ TrackResult track_tcp(const PacketMeta& meta, unsigned direction, const FlowLimi
     } else if (!fits(segment, own, other) && !liberal) {
         return kTrackInvalid;
     }
+    forget_pending_syn(own);
+    forget_pending_syn(other);
     const bool repeats = !first && record(segment, own);
     uint8_t repeated = 0;
     if (repeats)

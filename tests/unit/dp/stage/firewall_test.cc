@@ -290,6 +290,32 @@ TEST_F(FirewallTest, PingIsAnsweredAndAnswersAloneAreRefused) {
     drops(kVm2, vm2_to("10.0.0.1", icmp4(8, 0, 0x12340001)), DropReason::kDeniedIngress);
 }
 
+TEST_F(FirewallTest, Ipv6AnswersAloneAreRefused) {
+    lab_.set_policy(kVm2, {any(kOut, Family::kIpv6)});
+    const auto sent = [](const char* from, const Mac& mac, const char* to, uint8_t type) {
+        return eth(mac, kGatewayMac) / ip6(from, to) / icmp6(type, 0, 0x12340001);
+    };
+    const Packet reply = sent("2001:db8::2", kVm2Mac, "2001:db8::1", 129);
+    drops(kVm2, reply, DropReason::kInvalidState);
+    drops(kVm2, sent("2001:db8::2", kVm2Mac, "2001:db8::1", 140), DropReason::kInvalidState);
+    passes(kVm2, sent("2001:db8::2", kVm2Mac, "2001:db8::1", 139), kVm1);
+    passes(kVm2, sent("2001:db8::2", kVm2Mac, "2001:db8::1", 128), kVm1);
+    passes(kVm1, sent("2001:db8::1", kVm1Mac, "2001:db8::2", 129), kVm2);
+}
+
+TEST_F(FirewallTest, NothingIsLeftOfAFlowThatWasRefused) {
+    client_and_server();
+    passes(kVm1, vm1_to("10.0.0.2", tcp_with(4000, 80, kSyn, 1000)), kVm2);
+    const Packet refusal = vm2_to("10.0.0.1", with_ack(tcp_with(80, 4000, kRst | kAck, 0), 1001));
+    passes(kVm2, refusal, kVm1);
+    drops(kVm2, refusal, DropReason::kDeniedIngress);
+    drops(kVm2,
+          vm2_to("10.0.0.1", icmp4(3, 1)) /
+              raw(vm1_to("10.0.0.2", tcp_with(4000, 80, kSyn, 1000)).payload()),
+          DropReason::kDeniedIngress);
+    connect();
+}
+
 TEST_F(FirewallTest, ErrorAboutALiveConnectionPasses) {
     client_and_server();
     const Packet sent = vm1_to(kOutside, udp(3000, 53));

@@ -92,6 +92,7 @@ class Connection {
         const TrackResult result = track(meta, forward ? 0 : 1, 1, limits_, *entry_);
         if (result.verdict == TrackVerdict::kInvalid) return "invalid " + state();
         if (result.verdict == TrackVerdict::kRestart) return "restart";
+        if (result.verdict == TrackVerdict::kEnd) return "end";
         return "ok " + state();
     }
     std::string state() const {
@@ -207,7 +208,7 @@ std::vector<Case> cases() {
          {kSyn, kSynAck, kAck, "< R 50101 = invalid established!", "< R 50 = invalid established!",
           "> R 60000 = invalid established!"}},
         {"takes an RST that refuses the SYN, and no other",
-         {kSyn, "< RA 0,7 = invalid syn_sent", "< R 0 = invalid syn_sent", "< RA 0,1 = ok close"}},
+         {kSyn, "< RA 0,7 = invalid syn_sent", "< R 0 = invalid syn_sent", "< RA 0,1 = end"}},
         {"lives on through a challenge (syn_challenge_ack)",
          {kSyn, kSynAck, kAck, "> S 5000 = ok established!", "< A 101,1 = ok established!",
           "> R 1 = ok close"}},
@@ -216,10 +217,13 @@ std::vector<Case> cases() {
           "> A 5001,9001 = ok established!", "< PA 9001,5001,10 = ok established!"}},
         {"closes where a SYN on a live connection is refused",
          {kSyn, kSynAck, kAck, "> S 5000 = ok established!", "< RA 0,5001 = ok close"}},
-        {"lets an old SYN ACK through for the opener to reset (synack_old)",
-         {kSyn, "< SA 100,77 = ok syn_sent", kSynAck, kAck}},
-        {"begins anew on a tuple that has closed",
-         {kSyn, kSynAck, kAck, "< R 101 = ok close", "> S 9000 = restart"}},
+        {"stands an old SYN ACK before the right one (synack_old)",
+         {kSyn, "< SA 100,77 = invalid syn_sent", kSynAck, kAck}},
+        {"begins anew on a tuple that its opener has reset",
+         {kSyn, kSynAck, kAck, "> R 1 = ok close", "> S 9000 = restart"}},
+        {"begins anew on a tuple that has been reset, by the answer to the SYN",
+         {kSyn, kSynAck, kAck, "< R 101 = ok close", "> S 9000 = ok close",
+          "< SA 5000,9001 = ok syn_received", "> A 9001,5001 = ok established!"}},
         {"begins anew in TIME WAIT",
          {kSyn, kSynAck, kAck, "> FA 1,101 = ok fin_wait!", "< FA 101,2 = ok last_ack",
           "> A 2,102 = ok time_wait", "> S 9000 = restart"}},
@@ -257,9 +261,29 @@ std::vector<Case> cases() {
         {"refuses flags that do not go together",
          {"> SF 0 = invalid", "> SR 0 = invalid", "> P 0 = invalid", kSyn,
           "< SFA 100,1 = invalid syn_sent"}},
-        {"answers a SYN with nothing but a SYN",
-         {kSyn, "< A 100,1 = invalid syn_sent", "< FA 100,1 = invalid syn_sent"}},
-        {"takes no SYN ACK from the opener", {kSyn, "> SA 0,1 = invalid syn_sent"}},
+        {"answers a SYN with nothing but a SYN or a challenge",
+         {kSyn, "< PA 100,1,5 = invalid syn_sent", "< FA 100,1 = invalid syn_sent", kSynAck}},
+        {"lets an end that knows an older connection challenge the SYN, and be reset",
+         {kSyn, "< A 500,77 = ok syn_sent", "> R 77 = end"}},
+        {"takes nothing from the opener before its SYN is answered",
+         {kSyn, "> A 1,101 = invalid syn_sent", "> FA 1,101 = invalid syn_sent",
+          "> RA 1,101 = invalid syn_sent", kSynAck}},
+        {"takes no SYN ACK from the opener",
+         {kSyn, "> SA 0,1 = invalid syn_sent", kSynAck, kAck, "> SA 1,101 = invalid established!"}},
+        {"takes no SYN from the end that was called",
+         {kSyn, kSynAck, "< S 500 = invalid syn_received", kAck, "< S 500 = invalid established!"}},
+        {"takes no RST that acknowledges what was never sent",
+         {kSyn, kSynAck, kAck, "> RA 1,5000 = invalid established!", "> RA 1,101 = ok close"}},
+        {"takes an RST behind data that is not acknowledged yet",
+         {kSyn, kSynAck, kAck, "< PA 101,1,50 = ok established!", "< RA 151,1 = ok close"}},
+        {"keeps the scaling of a SYN that begins anew",
+         {kSyn, kSynAck, kAck, "> S/7 5000 = ok established!",
+          "< SA/7 9000,5001,0,100 = ok syn_received", "> A 5001,9001 = ok established!",
+          "< A 9001,5001,0,100 = ok established!", "> A 17000,9001,100 = ok established!",
+          "> A 18000,9001,100 = invalid established!"}},
+        {"takes nothing in the place of a SYN ACK once the connection has moved on",
+         {kSyn, kSynAck, kAck, "> S 5000 = ok established!", "< A 101,1 = ok established!",
+          "< SA 9000,5001 = invalid established!"}},
         {"lets what does not fit through where it is liberal",
          {kSyn, kSynAck, kAck, "< A 101,5000 = ok established!",
           "< R 50101 = invalid established!"},
@@ -382,6 +406,23 @@ TEST(SctpTracking, SurvivesACollisionOfInits) {
     EXPECT_EQ(feed_sctp(c, false, sctp(11, 2, 22)), "ok cookie_wait");
     EXPECT_EQ(feed_sctp(c, true, sctp(22, 10)), "ok cookie_echoed");
     EXPECT_EQ(feed_sctp(c, false, sctp(11, 11)), "ok sctp_established!");
+}
+
+TEST(SctpTracking, IsPickedUpByAHeartbeatAndByNothingElse) {
+    Connection c;
+    EXPECT_EQ(feed_sctp(c, true, sctp(22, 0)), "invalid") << "DATA";
+    EXPECT_EQ(feed_sctp(c, true, sctp(22, 4)), "ok sctp_established");
+    EXPECT_EQ(feed_sctp(c, false, sctp(11, 0)), "invalid sctp_established") << "a tag not told yet";
+    EXPECT_EQ(feed_sctp(c, false, sctp(11, 5)), "ok sctp_established!");
+    EXPECT_EQ(feed_sctp(c, false, sctp(11, 0)), "ok sctp_established!");
+    EXPECT_EQ(feed_sctp(c, true, sctp(23, 0)), "invalid sctp_established!");
+}
+
+TEST(SctpTracking, KnowsNoTagBeforeItIsTold) {
+    Connection c;
+    EXPECT_EQ(feed_sctp(c, true, sctp(0, 1, 11)), "ok cookie_wait");
+    EXPECT_EQ(feed_sctp(c, true, sctp(22, 10)), "invalid cookie_wait");
+    EXPECT_EQ(feed_sctp(c, true, sctp(22, 6)), "invalid cookie_wait");
 }
 
 TEST(SctpTracking, BeginsWithNoAnswer) {

@@ -230,23 +230,14 @@ void Api::report_denied() {
         const auto& drops = telemetry_.port(slot.id).drops;
         now.emplace(slot.id.value(), drops);
         const auto old = denied_.find(slot.id.value());
-        uint64_t packets = 0;
-        uint64_t most = 0;
-        size_t reason = kFirstDenied;
         for (size_t i = kFirstDenied; i <= kLastDenied; ++i) {
             const uint64_t before = old != denied_.end() ? old->second[i] : 0;
-            const uint64_t more = drops[i] > before ? drops[i] - before : 0;
-            packets += more;
-            if (more > most) {
-                most = more;
-                reason = i;
-            }
+            if (drops[i] <= before) continue;
+            Json members = port_members(slot);
+            members["reason"] = kDropReasonTexts[i].name;
+            members["packets"] = drops[i] - before;
+            events_.append("denied", std::move(members));
         }
-        if (packets == 0) return;
-        Json members = port_members(slot);
-        members["reason"] = kDropReasonTexts[reason].name;
-        members["packets"] = packets;
-        events_.append("denied", std::move(members));
     });
     denied_ = std::move(now);
 }

@@ -223,9 +223,11 @@ TEST_F(WorkerTest, CommandHoldsForThePacketsAfterIt) {
     start();
     ASSERT_TRUE(eventually([this] { return ring_->asleep(); }));
     publisher_->broadcast(Command::set_port(kVm2, nullptr));
+    ASSERT_TRUE(acknowledged());
     send(3);
     EXPECT_TRUE(eventually([this] { return drops(DropReason::kPortGone) == 3; }));
     publish(kVm2);
+    ASSERT_TRUE(acknowledged());
     send(3);
     EXPECT_TRUE(eventually([this] { return forwarded() == 3; }));
 }

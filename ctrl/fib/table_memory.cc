@@ -3,11 +3,13 @@
 
 #include <sys/mman.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace slash32 {
 namespace {
 
+constexpr size_t kPage = 4096;
 constexpr size_t kLargePage = size_t{2} << 20;
 
 void* map(size_t bytes) {
@@ -25,7 +27,7 @@ void* map_pages(size_t bytes, size_t /*align: a page is aligned to 4,096*/) {
     if (memory == nullptr) return nullptr;
     auto* start = static_cast<std::byte*>(memory);
     const size_t before = -reinterpret_cast<uintptr_t>(start) & (kLargePage - 1);
-    const size_t rounded = (bytes + 4095) & ~size_t{4095};
+    const size_t rounded = (bytes + kPage - 1) & ~(kPage - 1);
     if (before != 0) munmap(start, before);
     munmap(start + before + rounded, bytes + kLargePage - before - rounded);
     madvise(start + before, bytes, MADV_HUGEPAGE);  // a wish: failing changes nothing
@@ -40,6 +42,12 @@ void unmap_pages(void* memory, size_t bytes) {
 
 TableMemory mapped_memory() {
     return {.allocate = map_pages, .release = unmap_pages};
+}
+
+bool populate(void* memory, size_t bytes) {
+    const auto inside = reinterpret_cast<uintptr_t>(memory) % kPage;
+    auto* start = static_cast<std::byte*>(memory) - inside;
+    return madvise(start, bytes + inside, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
 }
 
 }  // namespace slash32

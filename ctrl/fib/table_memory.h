@@ -18,4 +18,8 @@ struct TableMemory {
 // Anonymous private pages by mmap.
 TableMemory mapped_memory();
 
+// Makes all pages of an allocation resident, so that no worker has to wait for the kernel to clear
+// one. False: there is not so much memory. A kernel before Linux 5.14 leaves them as they are.
+bool populate(void* memory, size_t bytes);
+
 }  // namespace slash32

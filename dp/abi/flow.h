@@ -208,11 +208,11 @@ struct FlowTables {
     FlowBucket* buckets = nullptr;
     uint32_t capacity = 0;     // flows at a time
     uint32_t entry_count = 0;  // more: those taken out wait for a grace period
-    uint32_t bucket_mask = 0;  // number of buckets - 1; a bucket a flow or more
+    uint32_t bucket_mask = 0;  // number of buckets - 1; about a bucket a flow
     std::array<uint64_t, 4> seed{};
     FlowShare* shares = nullptr;  // kMaxPorts, by the charged port
     FlowLimits limits;
-    // Entries that nobody has used so far begin here: their memory is not touched before.
+    // Entries that nobody has used so far begin here.
     alignas(kCacheLine) std::atomic<uint32_t> fresh{0};
     // Those that have been given back, last in, first out: a count of changes << 32 | index + 1.
     alignas(kCacheLine) std::atomic<uint64_t> free_head{0};

@@ -21,6 +21,7 @@ constexpr double kDrainSeconds = 0.05;  // of silence
 constexpr double kDrainMaxSeconds = 1;
 constexpr double kArpSeconds = 3;
 constexpr double kWindowSeconds = 0.02;
+constexpr unsigned kPauseUs = 20;
 // Below this share of cut-short turns the router took whatever was sent.
 constexpr double kRefusedPercent = 5;
 constexpr double kBusyPercent = 95;
@@ -112,6 +113,8 @@ void Engine::run_until(uint64_t end, const std::atomic<bool>& stop) {
             moved += receive(port);
             if (port.sends) moved += send(port, now);
         }
+        // Who paces the packets has time, and leaves the core to the router's control thread.
+        if (moved == 0 && options_.rate != 0) usleep(kPauseUs);
         const uint64_t after = rte_rdtsc();
         if (moved != 0) busy_ += after - now;
         now = after;

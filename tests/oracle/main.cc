@@ -10,8 +10,6 @@
 // Behind the first packet of a sequence on which they differ, the two know different things, so the
 // rest of the sequence is left out. Each difference is a line "difference: KIND", and behind it the
 // packets that led to it; the last line counts.
-#include "ctrl/flow/flow_memory.h"
-#include "dp/table/flow_table.h"
 #include "dp/table/track.h"
 #include "tests/oracle/generate.h"
 #include "tests/oracle/kernel_router.h"
@@ -63,7 +61,7 @@ class Oracle {
                         history.c_str());
             break;
         }
-        forget();
+        lab_.end_flows();
     }
 
     int finish() const {
@@ -144,14 +142,6 @@ class Oracle {
         while (!kind.empty() && kind.back() == ' ')
             kind.pop_back();
         return kind;
-    }
-
-    void forget() {
-        FlowTables& tables = lab_.flow_tables();
-        for (uint32_t i = 0; i < tables.fresh.load(); ++i)
-            flush_flow(tables, i);
-        lab_.generations().raise_epoch();
-        lab_.advance_seconds(1);
     }
 
     Lab lab_;

@@ -287,6 +287,15 @@ size_t Lab::flow_count() {
     return flow_tables().used.load();
 }
 
+void Lab::end_flows() {
+    FlowTables& tables = flow_tables();
+    for (uint32_t i = 0; i < tables.fresh.load(); ++i)
+        flush_flow(tables, i);
+    generations_->raise_epoch();
+    advance_seconds(1);
+    old_policies_.clear();
+}
+
 void Lab::add_port(PortId id, PortKind kind, const Mac& vm_mac, const Mac& router_mac,
                    uint16_t flags) {
     auto fake = std::make_unique<FakePort>();

@@ -128,6 +128,8 @@ class Lab {
     Generations& generations() { return *generations_; }
     // Flows that are there, once those that have ended are gone.
     size_t flow_count();
+    // Ends all flows, and waits until their entries are free again.
+    void end_flows();
     void add_source(PortId id, const Mac& mac, std::string_view prefix, bool fixed);
     void start_capture(PortId id, Capture& capture);
     void set_icmp_rate(uint32_t per_second, uint32_t burst);

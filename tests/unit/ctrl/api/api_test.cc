@@ -549,9 +549,11 @@ TEST_F(ApiTest, ReportsWhatAntiSpoofingRefuses) {
     drops[static_cast<size_t>(DropReason::kSpoofedSource)] = 4;
     drops[static_cast<size_t>(DropReason::kSpoofedMac)] = 1;
     api.report_denied();
-    ASSERT_EQ(watcher.events.size(), 1u);
-    EXPECT_EQ(watcher.events[0]["packets"], 5);
-    EXPECT_EQ(watcher.events[0]["reason"], "spoofed_source");
+    ASSERT_EQ(watcher.events.size(), 2u);
+    EXPECT_EQ(watcher.events[0]["reason"], "spoofed_mac");
+    EXPECT_EQ(watcher.events[0]["packets"], 1);
+    EXPECT_EQ(watcher.events[1]["reason"], "spoofed_source");
+    EXPECT_EQ(watcher.events[1]["packets"], 4);
     watcher.events.clear();
     api.report_denied();
     EXPECT_EQ(watcher.types(), "");

@@ -21,7 +21,8 @@ declare -A group_packages=(
     [demo]="qemu-system-x86 iproute2 procps kmod"
     [test]="cmake clang-14 libclang-rt-14-dev llvm-14 git
         python3-pytest python3-pytest-timeout python3-scapy python3-jsonschema
-        dpdk-dev iproute2 iputils-ping iputils-arping nftables tcpdump ethtool man-db bash-completion util-linux"
+        dpdk-dev iproute2 iputils-ping iputils-arping iperf3 dnsmasq-base nftables tcpdump
+        ethtool man-db bash-completion util-linux"
     [lint]="clang-format-14 clang-tidy-14 shellcheck git"
     [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk"
 )

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/intent/group_json.h"
 
-#include "ctrl/intent/plan.h"
 #include "ctrl/rpc/json_text.h"
 
 #include <fmt/format.h>
@@ -196,6 +195,12 @@ Result<GroupIntent> parse_group(GroupKind kind, const std::string& text) {
     if (auto ok = fields.done(); !ok) return tl::unexpected(ok.error());
     if (auto ok = finish_group(path, group); !ok) return tl::unexpected(ok.error());
     return group;
+}
+
+std::string describe(const GroupKey& key) {
+    return fmt::format("{} {}",
+                       key.kind == GroupKind::kSecurityGroup ? "security group" : "address set",
+                       key.name);
 }
 
 std::string describe(const RuleIntent& rule) {

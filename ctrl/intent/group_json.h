@@ -35,6 +35,8 @@ Result<void> decode_protocol(const rpc::Json& json, const rpc::Path& path, uint8
 // "tcp", or "253".
 std::string protocol_name(uint8_t protocol);
 
+// "security group web", for messages.
+std::string describe(const GroupKey& key);
 // One line for people: "ingress ipv4 tcp 80-81 from 10.0.0.0/8".
 std::string describe(const RuleIntent& rule);
 

@@ -33,8 +33,6 @@ Result<ChangeSet> plan(State& state, const SyncSet& set, bool force);
 
 // The members of a list that is a set by meaning, in one order, so that equal sets compare equal.
 void canonicalize(PortIntent& intent);
-// "security group web", for messages.
-std::string describe(const GroupKey& key);
 
 // One prefix of a request, and where it stood.
 struct RouteItem {

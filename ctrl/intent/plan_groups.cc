@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Security groups and address sets: what a request would change, and whether the end is sound.
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/plan_internal.h"
 
 #include <fmt/format.h>
@@ -9,12 +10,6 @@
 namespace slash32 {
 
 using namespace planning;  // NOLINT: these files are one unit
-
-std::string describe(const GroupKey& key) {
-    return fmt::format("{} {}",
-                       key.kind == GroupKind::kSecurityGroup ? "security group" : "address set",
-                       key.name);
-}
 
 namespace planning {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/intent/programmer.h"
 
+#include "ctrl/intent/group_json.h"
 #include "ctrl/intent/plan.h"
 #include "dp/base/assert.h"
 
@@ -304,7 +305,7 @@ Result<NextHopId> Programmer::acquire(uint32_t hop) {
         resolved.port = state_.ports.at(spec.port).id;
         if (resolved.port == kNoPort) return kNoNextHop;
     }
-    const Result<NextHopId> id = plane_.acquire_next_hop(resolved);
+    Result<NextHopId> id = plane_.acquire_next_hop(resolved);
     if (id) state_.hops.set_id(hop, *id);
     return id;
 }

@@ -2,6 +2,7 @@
 #include "dp/stage/flow.h"
 
 #include "dp/packet/headers.h"
+#include "dp/stage/deny.h"
 #include "dp/stage/disposition.h"
 #include "dp/table/flow_key.h"
 #include "dp/table/track.h"
@@ -61,19 +62,20 @@ bool end_holds(const WorkerContext& context, FlowEntry& entry, PolicyDirection d
     return true;
 }
 
-bool filters_hold(const WorkerContext& context, FlowEntry& entry) {
+// What becomes of a flow whose filters or route may have changed.
+enum class Holds : uint8_t { kYes, kNo, kEgressDenies, kIngressDenies };
+
+Holds filters_hold(const WorkerContext& context, FlowEntry& entry) {
     const VerdictLock lock(entry);
-    if (!end_holds(context, entry, PolicyDirection::kEgress) ||
-        !end_holds(context, entry, PolicyDirection::kIngress)) {
-        return false;
-    }
+    if (!end_holds(context, entry, PolicyDirection::kEgress)) return Holds::kEgressDenies;
+    if (!end_holds(context, entry, PolicyDirection::kIngress)) return Holds::kIngressDenies;
     const auto& [egress, ingress] = entry.first.verdicts;
     // Without a stateful end it is no flow any more: each packet is for itself.
-    if (!egress.stateful && !ingress.stateful) return false;
+    if (!egress.stateful && !ingress.stateful) return Holds::kNo;
     const uint32_t kept = entry.directions[1].marks.load(std::memory_order_relaxed) & kFlowAnswered;
     entry.directions[1].marks.store(kept | answer_marks(egress, ingress),
                                     std::memory_order_relaxed);
-    return true;
+    return Holds::kYes;
 }
 
 NextHopId find_route(const WorkerContext& context, const FlowKey& key) {
@@ -102,18 +104,76 @@ bool route_holds(const WorkerContext& context, const FlowRef& flow) {
     return true;
 }
 
-// Has nothing changed that the flow was decided by, or does it hold all the same? Ends it if not.
-bool flow_holds(WorkerContext& context, const FlowRef& flow) {
+// Has nothing changed that the flow was decided by, or does it hold all the same?
+Holds flow_holds(WorkerContext& context, const FlowRef& flow) {
     FlowDirection& forward = flow.forward();
     if (forward.epoch.load(std::memory_order_relaxed) == context.scratch.epoch) [[likely]]
-        return true;
-    if (is_over(*flow.entry)) return false;
-    if (!filters_hold(context, *flow.entry) || !route_holds(context, flow)) {
-        context.flows.kill(*flow.entry);
-        return false;
-    }
+        return Holds::kYes;
+    if (is_over(*flow.entry)) return Holds::kNo;
+    if (const Holds holds = filters_hold(context, *flow.entry); holds != Holds::kYes) return holds;
+    if (!route_holds(context, flow)) return Holds::kNo;
     forward.epoch.store(context.scratch.epoch, std::memory_order_relaxed);
+    return Holds::kYes;
+}
+
+bool is_established(FlowState state) {
+    switch (state) {
+        case FlowState::kTcpSynReceived:
+        case FlowState::kTcpEstablished:
+        case FlowState::kTcpFinWait:
+        case FlowState::kTcpCloseWait:
+        case FlowState::kTcpUnacknowledged:
+        case FlowState::kTcpMaxRetransmit:
+            return true;
+        default:
+            return false;
+    }
+}
+
+bool is_syn(const PacketMeta& meta) {
+    if (meta.l4_length == 0) return false;
+    constexpr uint8_t kSyn = 0x02;
+    constexpr uint8_t kAck = 0x10;
+    const auto& tcp = *reinterpret_cast<const TcpHeader*>(meta.l3 + meta.l3_length);
+    return (tcp.flags & (kSyn | kAck)) == kSyn;
+}
+
+// The filter of one end lets a TCP connection through no more. Its flow stays, so that the other
+// end's next packet does not begin it anew from the middle, and so that it goes on where it was if
+// the rule comes back; whatever needs room may take it. False: there is nothing to keep.
+bool keep_cut(WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
+    if (meta.protocol != kProtoTcp || is_syn(meta)) return false;
+    FlowStatus before = flow.entry->first.status.load(std::memory_order_relaxed);
+    FlowStatus after;
+    do {
+        if (!is_established(before.state) || before.phase > FlowPhase::kAssured) return false;
+        after = before;
+        after.phase = FlowPhase::kEmbryonic;
+        if (after == before) break;
+    } while (
+        !flow.entry->first.status.compare_exchange_weak(before, after, std::memory_order_relaxed));
+    if (before != after) context.flows.status_changed(*flow.entry, before, after, context.seconds);
+    flow.forward().last_seen.store(context.seconds, std::memory_order_relaxed);
     return true;
+}
+
+// A packet of a flow that does not hold. The opener's goes on and meets the filter that refuses it.
+void refuse_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow,
+                 Holds holds) {
+    if (holds == Holds::kNo || !keep_cut(context, burst.meta[i], flow)) {
+        context.flows.kill(*flow.entry);
+        return;
+    }
+    if (flow.direction == 0) return;
+    const bool egress = holds == Holds::kEgressDenies;
+    const PortId id = egress ? flow.entry->directions[0].key.ingress() : flow.entry->second.out;
+    const PortConfig* filtering = id == kNoPort ? nullptr : context.ports[id.value()];
+    if (filtering == nullptr) {
+        context.flows.kill(*flow.entry);
+        return;
+    }
+    deny(context, burst, i, *filtering,
+         egress ? DropReason::kDeniedEgress : DropReason::kDeniedIngress);
 }
 
 bool is_tracked(const PacketMeta& meta, const FlowRef& flow) {
@@ -169,7 +229,8 @@ uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress) {
 }
 
 void ride_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
-    if (!flow_holds(context, flow)) return;
+    if (const Holds holds = flow_holds(context, flow); holds != Holds::kYes)
+        return refuse_flow(context, burst, i, flow, holds);
     const PacketMeta& meta = burst.meta[i];
     FlowDirection& forward = flow.forward();
     bool refresh = true;
@@ -198,7 +259,8 @@ void ride_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& 
 }
 
 void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
-    if (flow_holds(context, flow) && !is_over(*flow.entry)) take_next_hop(burst, i, flow);
+    if (flow_holds(context, flow) == Holds::kYes && !is_over(*flow.entry))
+        take_next_hop(burst, i, flow);
 }
 
 }  // namespace slash32

@@ -139,6 +139,9 @@ def many_rules(context: Context) -> list[Figure]:
     return [
         Figure("rules: 10,000 over 1, established", "x",
                _ratio(got["10,000 rules, established"], got["1 rule, established"]), 0.97),
+        Figure("rules: cycles with 1 over 10,000, established", "x",
+               _cycle_ratio(got["10,000 rules, established"], got["1 rule, established"]), 0.97,
+               note="busy cycles a packet, the inverse ratio"),
         Figure("rules: 10,000 over 1, new flows", "x",
                _ratio(got["10,000 rules, new"], got["1 rule, new"]), 0.6),
         *(Figure(f"rules: {name}", "Mpps", [one.mpps for one in samples])

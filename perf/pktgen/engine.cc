@@ -21,7 +21,7 @@ constexpr double kDrainSeconds = 0.05;  // of silence
 constexpr double kDrainMaxSeconds = 1;
 constexpr double kArpSeconds = 3;
 constexpr double kWindowSeconds = 0.02;
-constexpr unsigned kPauseUs = 20;
+constexpr unsigned kPauseUs = 100;
 // Below this share of cut-short turns the router took whatever was sent.
 constexpr double kRefusedPercent = 5;
 constexpr double kBusyPercent = 95;

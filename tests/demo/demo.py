@@ -29,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from guest import Guest, GuestError, ImageError, Nic, build_image  # noqa: E402
+from firewall import Firewall  # noqa: E402
 from router import Router, RouterError, stop_detached  # noqa: E402
 from screen import Screen, StepFailed  # noqa: E402
 
@@ -76,6 +77,7 @@ class Demo:
             ("A packet with a source address that vm1 does not own", self.spoof, False),
             ("Ask the router: why would it let a packet through?", self.explain_allowed, False),
             ("Ask the router: why would it refuse one?", self.explain_refused, False),
+            *Firewall(self).steps(),
             ("kill -9 the router under an open TCP connection", self.kill_router, False),
         ]
 

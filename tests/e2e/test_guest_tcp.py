@@ -92,6 +92,36 @@ def test_tcp_with_segmentation_offload(machines, address):
     assert size / packets > 3000, "segments larger than the MTU pass whole"
 
 
+def test_http_passes_by_its_rule(machines):
+    """What the group of the second machine names is served, and no more."""
+    one, two = machines.guests
+    daemon = machines.daemon
+    two.put_file("/tmp/page", b"served\n")
+    out = [{"direction": "egress"}, {"direction": "egress", "ethertype": "ipv6"}]
+    daemon.call("sg.apply", name="services", rules=[
+        *out, {"direction": "ingress", "protocol": "tcp", "port_min": 80},
+        {"direction": "ingress", "ethertype": "ipv6", "protocol": "tcp", "port_min": 80}])
+    jobs = [two.start_job(command) for command in (
+        "httpd -f -p 80 -h /tmp", "httpd -f -p 81 -h /tmp")]
+
+    def fetch(url):
+        return one.run(f"timeout 3 wget -q -O - {url}", 60)
+
+    try:
+        until(lambda: fetch("http://10.0.0.202:81/page").ok, "the servers to be there", 20)
+        daemon.call("port.apply", **{**daemon.port("vm2")["desired"], "groups": ["services"]})
+        for host in ("10.0.0.202", "[2001:db8::202]"):
+            assert "served" in fetch(f"http://{host}/page").stdout
+            assert not fetch(f"http://{host}:81/page").ok
+        # The second machine's own questions are answered.
+        two.run("ping -c 1 -W 5 10.0.0.201", check=True)
+        assert not one.run("ping -c 1 -W 1 10.0.0.202").ok
+    finally:
+        daemon.call("port.apply", **{**daemon.port("vm2")["desired"], "groups": ["any"]})
+        for job in jobs:
+            job.kill()
+
+
 def test_connection_goes_on_after_the_router_was_killed(machines):
     one, two = machines.guests
     server = two.start_job("s32guest tcp-serve 5002")

@@ -207,6 +207,62 @@ def test_address_set_member_comes_and_goes(pair):
         connection.close()
 
 
+def test_remote_groups_and_sets_of_one_group_all_count(pair):
+    one, two = pair
+    lab, daemon = one.lab, one.lab.daemon
+    three = lab.machine(3, groups=["sg1"])
+    daemon.call("sg.apply", name="friends")
+    daemon.call("sg.apply", name="family")
+    daemon.call("addrset.apply", name="trusted", members=[f"{three.ip4}/32"])
+    allow(lab, 2, ingress(protocol="icmp", remote_group="friends"),
+          ingress(protocol="icmp", remote_group="family"), ingress(protocol="icmp", remote_set="trusted"))
+    one.no_ping(two.ip4)
+    three.ping(two.ip4)
+    # In both groups, then in one, then in none: the groups overlap in it.
+    lab.apply(one, groups=["sg1", "friends", "family"])
+    one.ping(two.ip4)
+    lab.apply(one, groups=["sg1", "family"])
+    one.ping(two.ip4)
+    lab.apply(one, groups=["sg1"])
+    one.no_ping(two.ip4)
+    # In the set and in a group.
+    lab.apply(three, groups=["sg1", "friends"])
+    daemon.call("addrset.apply", name="trusted", members=[])
+    three.ping(two.ip4)
+    lab.apply(three, groups=["sg1"])
+    three.no_ping(two.ip4)
+
+
+def test_members_of_a_group_are_apart_unless_it_names_itself(lab):
+    lab.daemon.call("sg.apply", name="web", rules=OUT)
+    one, two = lab.machine(1, groups=["web"]), lab.machine(2, groups=["web"])
+    one.no_ping(two.ip4)
+    lab.daemon.call("sg.apply", name="web", rules=OUT + [ingress(protocol="icmp", remote_group="web")])
+    one.ping(two.ip4)
+    two.ping(one.ip4)
+
+
+def test_group_that_comes_back_with_another_mode(pair):
+    """A port's group is taken away, made stateless, and given back: answers need a rule from then on."""
+    one, two = pair
+    lab, daemon = one.lab, one.lab.daemon
+    rules = [ingress(protocol="udp", port_min=7000)]
+    daemon.call("sg.apply", name="ask", rules=rules)
+    lab.apply(two, groups=["ask"])
+    with Question(one, two) as answered:
+        assert answered
+    lab.apply(two, groups=[])
+    daemon.call("sg.apply", name="ask", stateful=False, rules=rules)
+    lab.apply(two, groups=["ask"])
+    with Question(one, two) as answered:
+        assert not answered
+    lab.apply(two, groups=[])
+    daemon.call("sg.apply", name="ask", stateful=True, rules=rules)
+    lab.apply(two, groups=["ask"])
+    with Question(one, two) as answered:
+        assert answered
+
+
 def test_stateless_group_needs_rules_both_ways(pair):
     one, two = pair
     rules = OUT[:1] + [ingress(protocol="udp", port_min=7000)]

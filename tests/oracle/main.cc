@@ -49,7 +49,7 @@ class Oracle {
             const bool kernel = kernel_.passes(forward, frame);
             const std::string own = outcome(forward, frame);
             ++packets_;
-            history += "  " + step + "   (" + before + ")\n";
+            history.append("  ").append(step).append("   (").append(before).append(")\n");
             if (kernel == (own == "passes")) {
                 if (!kernel && misleads(step)) break;
                 continue;

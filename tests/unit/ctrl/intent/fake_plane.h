@@ -169,7 +169,7 @@ class FakePlane final : public Plane {
             by_name[intent.name] = line;
         }
         for (const auto& [name, line] : by_name)
-            out += "port " + name + " " + line + "\n";
+            out.append("port ").append(name).append(" ").append(line).append("\n");
         for (const auto& [key, hop] : routes) {
             const NextHopSpec& spec = hops.at(hop);
             out += "route " + std::to_string(key.first.value()) + " " + to_string(key.second) + " ";

@@ -162,6 +162,44 @@ TEST_F(FirewallTest, RemovedRuleCutsItsFlowsAndNoOthersAndReaddingRevivesThem) {
     passes(kVm2, answer(), kVm1);
 }
 
+TEST_F(FirewallTest, CutConnectionIsNotPickedUpFromItsOtherEnd) {
+    // vm1 is open, so that vm2 may begin connections to it; this one is vm1's.
+    client_and_server();
+    lab_.clear_policy(kVm1);
+    connect();
+    passes(kVm2, answer(), kVm1);
+    lab_.set_policy(kVm2, {any(kOut), allow(kIn, kProtoUdp, 53, 53)});
+    for (int i = 0; i < 3; ++i) {
+        drops(kVm2, answer(), DropReason::kDeniedIngress);
+        drops(kVm1, data(), DropReason::kDeniedIngress);
+        lab_.advance_seconds(100);
+    }
+    EXPECT_EQ(lab_.flow_count(), 1u);
+    // Given back, the rule finds the connection where it was.
+    lab_.set_policy(kVm2, {any(kOut), allow(kIn, kProtoTcp, 80, 80)});
+    passes(kVm2, answer(), kVm1);
+    passes(kVm1, data(), kVm2);
+    lab_.advance_seconds(100'000);
+    passes(kVm2, answer(), kVm1);
+    // Without the rule a connection of vm2's own on the same tuple is its own.
+    lab_.set_policy(kVm2, {any(kOut)});
+    drops(kVm2, answer(), DropReason::kDeniedIngress);
+    passes(kVm2, vm2_to("10.0.0.1", tcp_with(80, 4000, kSyn, 9000)), kVm1);
+    passes(kVm1, vm1_to("10.0.0.2", with_ack(tcp_with(4000, 80, kSynAck, 1), 9001)), kVm2);
+}
+
+TEST_F(FirewallTest, CutConnectionMakesWayForNewOnes) {
+    client_and_server();
+    lab_.clear_policy(kVm1);
+    connect();
+    lab_.set_policy(kVm2, {any(kOut)});
+    drops(kVm2, answer(), DropReason::kDeniedIngress);
+    EXPECT_EQ(lab_.flow_tables().half_open.load(), 1u);
+    lab_.advance_seconds(500'000);
+    EXPECT_EQ(lab_.flow_count(), 0u);
+    EXPECT_EQ(lab_.flow_tables().half_open.load(), 0u);
+}
+
 TEST_F(FirewallTest, AnswersAreCutWithTheRuleToo) {
     client_and_server();
     passes(kVm1, dns(), kVm2);
@@ -451,6 +489,26 @@ TEST_F(FirewallTest, QuietFlowExpires) {
     lab_.advance_seconds(200);
     drops(kVm2, dns_answer(), DropReason::kDeniedIngress);
     EXPECT_EQ(lab_.flow_count(), 0u);
+}
+
+TEST_F(FirewallTest, UnansweredFlowsExpireSooner) {
+    client_and_server();
+    passes(kVm1, dns(), kVm2);
+    lab_.advance_seconds(32);  // udp_timeout, one way
+    drops(kVm2, dns_answer(), DropReason::kDeniedIngress);
+    const Packet syn = vm1_to("10.0.0.2", tcp_with(4000, 80, kSyn, 1000));
+    const Packet syn_ack = vm2_to("10.0.0.1", with_ack(tcp_with(80, 4000, kSynAck, 5000), 1001));
+    passes(kVm1, syn, kVm2);
+    lab_.advance_seconds(110);
+    passes(kVm2, syn_ack, kVm1);
+    lab_.advance_seconds(62);  // tcp_timeout_syn_recv: the opener is gone
+    drops(kVm2, syn_ack, DropReason::kDeniedIngress);
+    passes(kVm1, syn, kVm2);
+    lab_.advance_seconds(122);  // tcp_timeout_syn_sent
+    drops(kVm2, syn_ack, DropReason::kDeniedIngress);
+    connect();
+    lab_.advance_seconds(100'000);
+    passes(kVm2, answer(), kVm1);
 }
 
 // ---- Limits

@@ -17,13 +17,12 @@ namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 enum PeerFlag : uint8_t {
-    kStarted = 1u << 0,   // has sent something
-    kHasLimit = 1u << 1,  // has acknowledged something: `limit` and `last_ack` hold
-    kScales = 1u << 2,    // offered window scaling in its SYN
-    kLiberal = 1u << 3,   // picked up in the middle: its windows are not known
-    kSynPending =
-        1u << 4,  // a SYN of its was passed on a live connection; last_sequence is its end
-    kPendingScales = 1u << 5  // and offered window scaling
+    kStarted = 1u << 0,        // has sent something
+    kHasLimit = 1u << 1,       // has acknowledged something: `limit` and `last_ack` hold
+    kScales = 1u << 2,         // offered window scaling in its SYN
+    kLiberal = 1u << 3,        // picked up in the middle: its windows are not known
+    kSynPending = 1u << 4,     // its SYN on a live connection was passed; last_sequence is its end
+    kPendingScales = 1u << 5,  // and offered window scaling
 };
 
 // FlowStatus::seen, by direction.
@@ -318,6 +317,22 @@ TrackResult pass_inexact_reset(FlowEntry& entry, FlowStatus status) {
 
 // RFC 5961 section 3.2: only the sequence number that the other end waits for resets it. Another
 // one in the window is answered with a challenge, so it is passed on and closes nothing.
+enum class Reset : uint8_t { kExact, kInside, kOutside };
+
+Reset judge_reset(const Segment& segment, const TcpPeer& own, const TcpPeer& other) {
+    const bool liberal = has(own, kLiberal) || has(other, kLiberal);
+    if (!liberal && segment.ack != 0 && !acknowledgement_fits(segment, own, other))
+        return Reset::kOutside;
+    // What it waits for once all has arrived that was sent before.
+    const bool behind_all = segment.sequence == own.end.load(kRelaxed);
+    if (!has(other, kHasLimit))
+        return behind_all || liberal || !has(own, kStarted) ? Reset::kExact : Reset::kOutside;
+    const uint32_t expected = other.last_ack.load(kRelaxed);
+    if (before(segment.sequence, expected)) return Reset::kOutside;
+    if (after(segment.sequence, other.limit.load(kRelaxed))) return Reset::kOutside;
+    return segment.sequence == expected || behind_all ? Reset::kExact : Reset::kInside;
+}
+
 TrackResult track_rst(const Segment& segment, unsigned direction, FlowStatus status,
                       FlowEntry& entry) {
     TcpPeer& own = entry.peer(direction);
@@ -332,22 +347,11 @@ TrackResult track_rst(const Segment& segment, unsigned direction, FlowStatus sta
     }
     const bool answered = status.state != FlowState::kTcpUnacknowledged;
     const bool refuses_syn = answers_pending_syn(segment, other);
+    const Reset reset = refuses_syn ? Reset::kExact : judge_reset(segment, own, other);
+    if (reset == Reset::kOutside) return kTrackInvalid;
     forget_pending_syn(own);
     forget_pending_syn(other);
-    if (refuses_syn) return answered ? close(entry, status, direction) : kTrackEnd;
-    const bool liberal = has(own, kLiberal) || has(other, kLiberal);
-    if (!liberal && segment.ack != 0 && !acknowledgement_fits(segment, own, other))
-        return kTrackInvalid;
-    if (has(other, kHasLimit)) {
-        const uint32_t expected = other.last_ack.load(kRelaxed);
-        if (before(segment.sequence, expected)) return kTrackInvalid;
-        if (after(segment.sequence, other.limit.load(kRelaxed))) return kTrackInvalid;
-        // What it waits for once all has arrived that was sent before.
-        const bool behind_all = segment.sequence == own.end.load(kRelaxed);
-        if (segment.sequence != expected && !behind_all) return pass_inexact_reset(entry, status);
-    } else if (has(own, kStarted) && !liberal && segment.sequence != own.end.load(kRelaxed)) {
-        return kTrackInvalid;
-    }
+    if (reset == Reset::kInside) return pass_inexact_reset(entry, status);
     return answered ? close(entry, status, direction) : kTrackEnd;
 }
 

@@ -116,43 +116,17 @@ Holds flow_holds(WorkerContext& context, const FlowRef& flow) {
     return Holds::kYes;
 }
 
-bool is_established(FlowState state) {
-    switch (state) {
-        case FlowState::kTcpSynReceived:
-        case FlowState::kTcpEstablished:
-        case FlowState::kTcpFinWait:
-        case FlowState::kTcpCloseWait:
-        case FlowState::kTcpUnacknowledged:
-        case FlowState::kTcpMaxRetransmit:
-            return true;
-        default:
-            return false;
-    }
+// Tells the table of a transition that this worker has made.
+void note(WorkerContext& context, const FlowRef& flow, const TrackResult& result) {
+    if (result.before != result.after)
+        context.flows.status_changed(*flow.entry, result.before, result.after, context.seconds);
 }
 
-bool is_syn(const PacketMeta& meta) {
-    if (meta.l4_length == 0) return false;
-    constexpr uint8_t kSyn = 0x02;
-    constexpr uint8_t kAck = 0x10;
-    const auto& tcp = *reinterpret_cast<const TcpHeader*>(meta.l3 + meta.l3_length);
-    return (tcp.flags & (kSyn | kAck)) == kSyn;
-}
-
-// The filter of one end lets a TCP connection through no more. Its flow stays, so that the other
-// end's next packet does not begin it anew from the middle, and so that it goes on where it was if
-// the rule comes back; whatever needs room may take it. False: there is nothing to keep.
+// Does a flow that a filter lets through no more stay all the same?
 bool keep_cut(WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
-    if (meta.protocol != kProtoTcp || is_syn(meta)) return false;
-    FlowStatus before = flow.entry->first.status.load(std::memory_order_relaxed);
-    FlowStatus after;
-    do {
-        if (!is_established(before.state) || before.phase > FlowPhase::kAssured) return false;
-        after = before;
-        after.phase = FlowPhase::kEmbryonic;
-        if (after == before) break;
-    } while (
-        !flow.entry->first.status.compare_exchange_weak(before, after, std::memory_order_relaxed));
-    if (before != after) context.flows.status_changed(*flow.entry, before, after, context.seconds);
+    const TrackResult result = cut(meta, *flow.entry);
+    if (result.verdict != TrackVerdict::kAccept) return false;
+    note(context, flow, result);
     flow.forward().last_seen.store(context.seconds, std::memory_order_relaxed);
     return true;
 }
@@ -238,16 +212,11 @@ void ride_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& 
         if (is_over(*flow.entry)) return;
         const TrackResult result =
             track(meta, flow.direction, context.seconds, context.flows.limits(), *flow.entry);
-        if (result.before != result.after)
-            context.flows.status_changed(*flow.entry, result.before, result.after, context.seconds);
+        note(context, flow, result);
         if (result.verdict == TrackVerdict::kInvalid)
             return drop(context, burst, i, DropReason::kInvalidState);
-        if (result.verdict == TrackVerdict::kRestart) {
-            context.flows.kill(*flow.entry);
-            return;
-        }
-        if (result.verdict == TrackVerdict::kEnd) {
-            take_next_hop(burst, i, flow);
+        if (result.verdict == TrackVerdict::kEnd) take_next_hop(burst, i, flow);
+        if (result.verdict != TrackVerdict::kAccept) {
             context.flows.kill(*flow.entry);
             return;
         }

@@ -119,6 +119,10 @@ TrackResult track(const PacketMeta& meta, unsigned direction, uint32_t /*now*/,
     return track_answered(direction, entry);
 }
 
+TrackResult cut(const PacketMeta& meta, FlowEntry& entry) {
+    return meta.protocol == kProtoTcp ? cut_tcp(meta, entry) : kTrackRestart;
+}
+
 const FlowTimeout& flow_timeout(FlowState state) {
     const auto index = static_cast<size_t>(state);
     S32_ASSERT(index < kTimeouts.size());

@@ -38,6 +38,12 @@ bool begin_tracking(const PacketMeta& meta, const FlowLimits& limits, FlowEntry&
 TrackResult track(const PacketMeta& meta, unsigned direction, uint32_t now,
                   const FlowLimits& limits, FlowEntry& entry);
 
+// The filter of one end lets the connection through no more; the packet is one of it. kAccept: it
+// stays known, so that the other end's next packet does not begin it anew from its middle, and so
+// that it goes on where it was if the rule comes back; whatever needs room may take it. kRestart:
+// there is nothing to keep, or the packet begins a connection of its own.
+TrackResult cut(const PacketMeta& meta, FlowEntry& entry);
+
 // As Linux names them in net.netfilter: "tcp_timeout_established", ...; and its default in seconds.
 struct FlowTimeout {
     const char* name;

@@ -23,6 +23,8 @@ bool begin_tcp(const PacketMeta& meta, const FlowLimits& limits, FlowEntry& entr
 TrackResult track_tcp(const PacketMeta& meta, unsigned direction, const FlowLimits& limits,
                       FlowEntry& entry);
 
+TrackResult cut_tcp(const PacketMeta& meta, FlowEntry& entry);
+
 bool begin_sctp(const PacketMeta& meta, FlowEntry& entry);
 TrackResult track_sctp(const PacketMeta& meta, unsigned direction, FlowEntry& entry);
 

@@ -456,4 +456,19 @@ TrackResult track_tcp(const PacketMeta& meta, unsigned direction, const FlowLimi
                 [&](FlowStatus now) { return moved_on(now, segment, direction, acks_all, stuck); });
 }
 
+TrackResult cut_tcp(const PacketMeta& meta, FlowEntry& entry) {
+    Segment segment;
+    if (meta.l4_length != 0 && read_segment(meta, segment) && segment.kind == SegmentKind::kSyn)
+        return kTrackRestart;
+    FlowStatus status = entry.first.status.load(kRelaxed);
+    for (;;) {
+        if (is_opening(status.state) || status.phase >= FlowPhase::kClosing) return kTrackRestart;
+        FlowStatus after = status;
+        after.phase = FlowPhase::kEmbryonic;
+        if (after == status) return {};
+        if (entry.first.status.compare_exchange_weak(status, after, kRelaxed))
+            return accepted(status, after);
+    }
+}
+
 }  // namespace slash32

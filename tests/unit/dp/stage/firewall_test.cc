@@ -18,6 +18,7 @@ namespace {
 
 constexpr auto kIn = PolicyDirection::kIngress;
 constexpr auto kOut = PolicyDirection::kEgress;
+constexpr uint8_t kFin = 0x01;
 constexpr uint8_t kSyn = 0x02;
 constexpr uint8_t kRst = 0x04;
 constexpr uint8_t kAck = 0x10;
@@ -175,6 +176,9 @@ TEST_F(FirewallTest, CutConnectionIsNotPickedUpFromItsOtherEnd) {
         lab_.advance_seconds(100);
     }
     EXPECT_EQ(lab_.flow_count(), 1u);
+    // What is no segment at all does not make way for one that would pick it up.
+    drops(kVm2, vm2_to("10.0.0.1", tcp_with(80, 4000, kSyn | kFin)), DropReason::kDeniedIngress);
+    drops(kVm2, answer(), DropReason::kDeniedIngress);
     // Given back, the rule finds the connection where it was.
     lab_.set_policy(kVm2, {any(kOut), allow(kIn, kProtoTcp, 80, 80)});
     passes(kVm2, answer(), kVm1);

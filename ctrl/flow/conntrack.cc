@@ -123,8 +123,7 @@ uint64_t Conntrack::visit(uint64_t from, uint64_t count, Visit&& visit) {
         const FlowSummary& summary = tables_.summaries[from];
         if (summary.expires.load(std::memory_order_acquire) == 0) continue;
         const FlowEntry& entry = tables_.entries[from];
-        if (entry.first.status.load(std::memory_order_acquire).phase >= FlowPhase::kFlushed)
-            continue;
+        if (is_over(entry.first.status.load(std::memory_order_acquire).phase)) continue;
         if (!visit(static_cast<uint32_t>(from), entry)) break;
     }
     rte_rcu_qsbr_thread_offline(quiescent_, reader_);

@@ -89,6 +89,11 @@ enum class FlowPhase : uint8_t {
     kDead,       // a worker is taking it out, or has
 };
 
+// Nothing rides the flow any more, and its status does not change but to kDead.
+constexpr bool is_over(FlowPhase phase) {
+    return phase >= FlowPhase::kFlushed;
+}
+
 // State and phase change together, by compare-and-swap.
 struct alignas(4) FlowStatus {
     FlowState state = FlowState::kGeneric;

@@ -44,9 +44,10 @@ inline constexpr size_t kDefaultFlows = size_t{1} << 18;
 inline constexpr size_t kMaxFlows = size_t{1} << 24;
 inline constexpr size_t kMaxFragmented = 4096;                       // packets in parts, per worker
 inline constexpr size_t kMaxFragmentedPerPort = kMaxFragmented / 8;  // of an uplink, half of all
-inline constexpr size_t kMaxWaitingBuffers =
-    1024;  // of parts that wait for their first, per worker
+// Of parts that wait for their first.
+inline constexpr size_t kMaxWaitingBuffers = 1024;                           // per worker
 inline constexpr size_t kMaxWaitingBuffersPerPort = kMaxWaitingBuffers / 8;  // the same
+inline constexpr unsigned kFragmentSeconds = 5;
 
 // Packets.
 inline constexpr size_t kMinMtu = 1280;  // RFC 8200 section 5: what IPv6 needs of a link

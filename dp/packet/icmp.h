@@ -31,4 +31,11 @@ inline bool is_icmp_error(const PacketMeta& meta) {
     }
 }
 
+// 0 of what is no ICMP or ICMPv6 message, or has no transport header.
+inline uint8_t icmp_code(const PacketMeta& meta) {
+    if (meta.l4_length == 0) return 0;
+    if (meta.protocol != kProtoIcmp && meta.protocol != kProtoIcmp6) return 0;
+    return icmp_of(meta).code;
+}
+
 }  // namespace slash32

@@ -5,7 +5,7 @@
 // taken before. Uplinks have no filter: each VM's port has its own.
 //
 // Only packets that no flow speaks for are judged.
-#include "dp/packet/nd.h"
+#include "dp/packet/icmp.h"
 #include "dp/stage/deny.h"
 #include "dp/stage/disposition.h"
 #include "dp/stage/flow.h"
@@ -16,13 +16,6 @@ namespace {
 
 bool is_open(const PortConfig& port) {
     return port.policy == nullptr && (port.kind == PortKind::kUplink || port.has(kFilterOpen));
-}
-
-uint8_t icmp_code(const WorkerContext& context, const PacketMeta& meta, unsigned i) {
-    if (meta.has(kLaterFragment)) return context.scratch.heads[i].icmp_code;
-    if (meta.l4_length == 0) return 0;
-    if (meta.protocol != kProtoIcmp && meta.protocol != kProtoIcmp6) return 0;
-    return icmp_of(meta).code;
 }
 
 // Judges the packets of `mask`, each by the policy of its port; returns those that are refused.
@@ -41,7 +34,9 @@ uint32_t judge(WorkerContext& context, Burst& burst, uint32_t mask, PolicyDirect
         }
         const PacketMeta& meta = burst.meta[i];
         tables[i] = port.policy->table(direction, meta.kind == PacketKind::kIpv6);
-        queries[i] = policy_query(context.scratch.keys[i], direction, icmp_code(context, meta, i));
+        const uint8_t code =
+            meta.has(kLaterFragment) ? context.scratch.heads[i].icmp_code : icmp_code(meta);
+        queries[i] = policy_query(context.scratch.keys[i], direction, code);
         asked |= 1u << i;
     });
     if (asked != 0) classify_bulk(context.sets, asked, tables.data(), queries.data(), verdicts);

@@ -30,8 +30,7 @@ class VerdictLock {
 };
 
 bool is_over(const FlowEntry& entry) {
-    const FlowPhase phase = entry.first.status.load(std::memory_order_acquire).phase;
-    return phase == FlowPhase::kDead || phase == FlowPhase::kFlushed;
+    return slash32::is_over(entry.first.status.load(std::memory_order_acquire).phase);
 }
 
 // Does the filter at one end still let the flow through? Asks the policy anew only where what the

@@ -12,12 +12,8 @@ namespace slash32 {
 namespace {
 
 FragmentHead head_of(const PacketMeta& meta) {
-    FragmentHead head;
-    head.protocol = meta.protocol;
-    if (meta.l4_length == 0) return head;
-    head.ports = flow_ports(meta.protocol, meta.l3 + meta.l3_length);
-    if (meta.protocol == kProtoIcmp || meta.protocol == kProtoIcmp6)
-        head.icmp_code = icmp_of(meta).code;
+    FragmentHead head{.ports = {}, .protocol = meta.protocol, .icmp_code = icmp_code(meta)};
+    if (meta.l4_length != 0) head.ports = flow_ports(meta.protocol, meta.l3 + meta.l3_length);
     return head;
 }
 

@@ -336,8 +336,8 @@ void parse_packet(WorkerContext& context, Burst& burst, unsigned i, ParseIp pars
 void parse(WorkerContext& context, Burst& burst) {
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
-    burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp6 = burst.group = burst.offload = 0;
-    burst.fragments = 0;
+    burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp6 = 0;
+    burst.group = burst.offload = burst.fragments = 0;
     uint64_t bytes = 0;
     for_each_packet(burst.live, [&](unsigned i) {
         bytes += burst.packets[i]->pkt_len;

@@ -17,11 +17,8 @@ namespace {
 
 constexpr unsigned kLinkAttempts = 64;
 
-bool is_over(FlowPhase phase) {
-    return phase == FlowPhase::kDead || phase == FlowPhase::kFlushed;
-}
 bool is_over(const FlowRef& flow) {
-    return is_over(flow.entry->first.status.load(std::memory_order_acquire).phase);
+    return slash32::is_over(flow.entry->first.status.load(std::memory_order_acquire).phase);
 }
 bool is_half_open(FlowPhase phase) {
     return phase == FlowPhase::kEmbryonic;

@@ -240,8 +240,6 @@ void FragmentTable::refuse_waiting(Entry& entry, PortId port) {
 }
 
 PortId FragmentTable::take_released(Burst& burst) {
-    burst.live = burst.ipv4 = burst.ipv6 = burst.offload = 0;
-    burst.tx = burst.arp = burst.icmp6 = burst.group = 0;
     if (released_.first == 0) return kNoPort;
     const PortId port = waiting_[released_.first].port;
     for (unsigned i = 0; i < kBurstSize; ++i) {

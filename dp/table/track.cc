@@ -77,8 +77,7 @@ TrackResult track_answered(unsigned direction, FlowEntry& entry) {
     FlowStatus before = entry.first.status.load(kRelaxed);
     FlowStatus after;
     do {
-        if (before.phase == FlowPhase::kDead || before.phase == FlowPhase::kFlushed)
-            return kTrackPass;
+        if (is_over(before.phase)) return kTrackPass;
         after = before;
         after.phase = FlowPhase::kAssured;
         if (before.state == FlowState::kUdp) after.state = FlowState::kUdpStream;

@@ -64,15 +64,8 @@ std::atomic<uint32_t>& tag_of(FlowEntry& entry, unsigned direction) {
 
 bool tag_fits(const Packet& packet, unsigned direction, FlowEntry& entry) {
     if (packet.chunk == kInit) return packet.tag == 0;  // RFC 9260 section 8.5.1 (A)
-    std::atomic<uint32_t>& known = tag_of(entry, direction);
-    uint32_t expected = known.load(kRelaxed);
-    // Of an association that was picked up by its heartbeat each end tells its own.
-    const FlowState state = entry.first.status.load(kRelaxed).state;
-    if (expected == 0 && state == FlowState::kSctpEstablished && is_heartbeat(packet)) {
-        known.store(packet.tag, kRelaxed);
-        expected = packet.tag;
-    }
-    if (expected == 0) return false;
+    const uint32_t expected = tag_of(entry, direction).load(kRelaxed);
+    if (expected == 0) return false;  // the INIT ACK has not told it yet
     if (packet.tag == expected) return true;
     const bool may_reflect = packet.chunk == kAbort || packet.chunk == kShutdownComplete;
     return may_reflect && packet.reflects_tag &&
@@ -145,6 +138,11 @@ TrackResult track_sctp(const PacketMeta& meta, unsigned direction, FlowEntry& en
     // RFC 9260 section 5.2.3.
     if (packet->chunk == kInitAck && status.state != FlowState::kSctpCookieWait)
         return kTrackInvalid;
+    // Of an association that was picked up by its heartbeat each end tells its own tag.
+    std::atomic<uint32_t>& tag = tag_of(entry, direction);
+    if (status.state == FlowState::kSctpEstablished && is_heartbeat(*packet) &&
+        tag.load(kRelaxed) == 0)
+        tag.store(packet->tag, kRelaxed);
     if (!tag_fits(*packet, direction, entry)) return kTrackInvalid;
     if (packet->chunk == kInit) {
         // RFC 9260 section 5.2.1: both ends open at once, or one begins again; the tags are settled
@@ -155,8 +153,7 @@ TrackResult track_sctp(const PacketMeta& meta, unsigned direction, FlowEntry& en
     }
     if (packet->chunk == kInitAck) tag_of(entry, 1 - direction).store(packet->chosen_tag, kRelaxed);
     for (;;) {
-        if (status.phase == FlowPhase::kDead || status.phase == FlowPhase::kFlushed)
-            return kTrackPass;
+        if (is_over(status.phase)) return kTrackPass;
         FlowStatus after = moved_on(status, packet->chunk, direction);
         if (direction == 1 && after.state == FlowState::kSctpEstablished)
             after.phase = FlowPhase::kAssured;

@@ -43,10 +43,6 @@ constexpr uint32_t kAckLagMin = 66000;
 // RFC 1122 section 4.2.3.5 (R1): from the third repetition on something is wrong.
 constexpr uint8_t kRetransmitsMax = 3;
 
-bool is_over(FlowStatus status) {
-    return status.phase == FlowPhase::kDead || status.phase == FlowPhase::kFlushed;
-}
-
 // Sequence numbers only go forward, whichever of two workers is first.
 void advance(std::atomic<uint32_t>& edge, uint32_t to) {
     uint32_t now = edge.load(kRelaxed);
@@ -172,7 +168,7 @@ FlowPhase phase_of(FlowState state, FlowPhase now) {
 template <typename Next>
 TrackResult move(FlowEntry& entry, FlowStatus status, Next&& next, bool refresh = true) {
     for (;;) {
-        if (is_over(status)) return kTrackPass;
+        if (is_over(status.phase)) return kTrackPass;
         FlowStatus after = next(status);
         after.phase = phase_of(after.state, status.phase);
         if (after == status) return {.refresh = refresh};
@@ -411,7 +407,7 @@ TrackResult track_tcp(const PacketMeta& meta, unsigned direction, const FlowLimi
     Segment segment;
     if (!read_segment(meta, segment)) return kTrackInvalid;
     const FlowStatus status = entry.first.status.load(kRelaxed);
-    if (is_over(status)) return kTrackPass;
+    if (is_over(status.phase)) return kTrackPass;
     TcpPeer& own = entry.peer(direction);
     TcpPeer& other = entry.peer(1 - direction);
     switch (segment.kind) {

@@ -45,9 +45,10 @@ void run_pipeline(WorkerContext& context, Burst& burst) {
 
 void settle_fragments(WorkerContext& context) {
     drop_refused(context);
-    Burst burst;
-    for (PortId port = context.fragments.take_released(burst); port != kNoPort;
-         port = context.fragments.take_released(burst)) {
+    for (;;) {
+        Burst burst;
+        const PortId port = context.fragments.take_released(burst);
+        if (port == kNoPort) return;
         burst.in = context.ports[port.value()];
         run_from<kFirstForwardingStage>(context, burst);
         drop_refused(context);

@@ -29,8 +29,6 @@ constexpr uint32_t kIcmpBurst = 50;
 constexpr uint32_t kPuntBurst = 100;
 // A sleeper wakes this often while there are flows that may expire.
 constexpr int kExpiryMs = 250;
-// How long the parts of a packet may take to come.
-constexpr uint64_t kFragmentSeconds = 5;
 
 void drain_eventfd(int fd) {
     uint64_t value;

@@ -12,7 +12,6 @@ from . import ovs, traffic
 from .context import Context
 from .control import check, frame
 from .figures import Figure
-from .processes import memory_bytes
 from .router import Router, address_text, port
 from .traffic import Sample
 
@@ -177,7 +176,7 @@ def flow_memory(context: Context) -> list[Figure]:
         directory = context.fresh("table")
         with context.children() as children:
             router = Router(context, children, directory, options=["--conntrack-flows", flows]).start()
-            taken[flows] = memory_bytes(router.pid)
+            taken[flows] = router.memory()
             router.stop()
     return [Figure("flow table: memory a flow", "bytes", [(taken[many] - taken[few]) / (many - few)], 384,
                    at_most=True, note=f"VmRSS + HugetlbPages with room for {many:,} over {few:,}")]

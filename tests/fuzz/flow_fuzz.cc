@@ -92,7 +92,7 @@ class Run {
         for (unsigned n = 0; input_.more() && n < 200; ++n)
             step();
         lab_.end_flows();
-        lab_.advance_seconds(kLabFragmentSeconds + 1);
+        lab_.advance_seconds(kFragmentSeconds + 1);
         if (lab_.flow_count() != 0) stop("a flow is left");
         if (lab_.context().fragments.waiting_buffers() != 0) stop("a fragment is left");
     }

@@ -166,7 +166,7 @@ Lab::Lab() {
     flow_memory_ = std::move(*flows);
 
     context_.flows = FlowTable(&flow_memory_->tables(), env.quiescent, 0, 1);
-    if (!context_.fragments.open(flow_memory_->tables().seed, kLabFragmentSeconds * kTscHz))
+    if (!context_.fragments.open(flow_memory_->tables().seed, kFragmentSeconds * kTscHz))
         stop("fragment table");
     context_.sets = AddressSetView{sets_->view(), generations_.get()};
     context_.generations = generations_.get();

@@ -66,7 +66,6 @@ inline constexpr NextHopId kHopIncomplete{8};
 inline constexpr NextHopId kHopGone{9};
 
 inline constexpr size_t kLabFlows = 64;
-inline constexpr unsigned kLabFragmentSeconds = 5;
 
 inline constexpr uint32_t kAllOffloads = kTxChecksum | kTxTso4 | kTxTso6 | kTxMultiSegment;
 

@@ -176,7 +176,7 @@ TEST_P(Fragments, InAnyOrderAllPass) {
 TEST_P(Fragments, WithoutAFirstAreDroppedInTime) {
     const Datagram d = datagram();
     outcome(d.part(32, 64));
-    lab_.advance_seconds(kLabFragmentSeconds - 1);
+    lab_.advance_seconds(kFragmentSeconds - 1);
     EXPECT_EQ(waiting(), 1u);
     lab_.advance_seconds(1);
     EXPECT_EQ(waiting(), 0u);

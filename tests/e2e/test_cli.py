@@ -135,16 +135,10 @@ def test_sync_from_a_file(busy, run_dir):
     assert daemon.ctl("port", "show", "s1", check=False).returncode == 1
 
 
-def started(daemon, *words):
-    return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", daemon.ctl_program, "-s", daemon.socket, *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_watch_prints_events_as_they_come(busy, run_dir):
     daemon = busy[0].daemon
     seq = daemon.call("status")["seq"]
-    watch = started(daemon, "watch", "--since", seq, "--instance", daemon.call("hello")["instance"],
+    watch = daemon.start_ctl("watch", "--since", seq, "--instance", daemon.call("hello")["instance"],
                     "--type", "port.*", "--count", 2, "--json")
     daemon.call("port.apply", name="w1", mac="52:54:00:00:03:01", socket=f"{run_dir}/w1",
                 labels={"instance": "i-7"})
@@ -160,18 +154,6 @@ def test_watch_prints_events_as_they_come(busy, run_dir):
 
 # Capture.
 
-def capture(daemon, path, *words):
-    """slash32ctl capture to a file, once it has begun."""
-    child = started(daemon, "capture", *words, "-w", path)
-
-    def begun():
-        assert child.poll() is None, child.communicate()[1]
-        return path.exists() and path.stat().st_size > 0
-
-    until(begun, "the capture")
-    return child
-
-
 def end(child):
     out, err = child.communicate(timeout=20)
     assert child.returncode == 0, err
@@ -181,7 +163,7 @@ def end(child):
 def test_capture_to_a_file_that_others_read(busy, run_dir):
     lab, vm1, vm2 = busy
     path = run_dir / "c.pcapng"
-    child = capture(lab.daemon, path, "vm1", "icmp", "-c", 6)
+    child = lab.daemon.start_capture(path, "vm1", "icmp", "-c", 6)
     for _ in range(3):
         vm1.ping(vm2.ip4)
     end(child)
@@ -197,7 +179,7 @@ def test_capture_to_a_file_that_others_read(busy, run_dir):
 def test_capture_of_one_direction(busy, run_dir, direction, expected):
     lab, vm1, vm2 = busy
     path = run_dir / "c.pcapng"
-    child = capture(lab.daemon, path, "vm1", direction, "icmp", "-c", 3)
+    child = lab.daemon.start_capture(path, "vm1", direction, "icmp", "-c", 3)
     vm1.ping(vm2.ip4, 3)
     end(child)
     assert [p[ICMP].type for p in rdpcap(str(path))] == [expected] * 3
@@ -206,7 +188,7 @@ def test_capture_of_one_direction(busy, run_dir, direction, expected):
 def test_capture_of_dropped_packets_with_a_filter(busy, run_dir):
     lab, vm1, vm2 = busy
     path = run_dir / "c.pcapng"
-    child = capture(lab.daemon, path, "vm1", "dropped", "udp port 7777", "-c", 2)
+    child = lab.daemon.start_capture(path, "vm1", "dropped", "udp port 7777", "-c", 2)
     with vm1.wire() as wire:
         for port in (7776, 7777, 7778, 7777):
             wire.send(Ether(src=vm1.mac, dst=GATEWAY_MAC) /
@@ -216,7 +198,7 @@ def test_capture_of_dropped_packets_with_a_filter(busy, run_dir):
     packets = rdpcap(str(path))
     assert [(p[IP].src, p[UDP].dport) for p in packets] == [("10.0.0.99", 7777)] * 2
     # As text, with the reason.
-    child = started(lab.daemon, "capture", "vm1", "dropped", "-c", 1)
+    child = lab.daemon.start_ctl("capture", "vm1", "dropped", "-c", 1)
     with vm1.wire() as wire:
         while child.poll() is None:
             wire.send(Ether(src=vm1.mac, dst=GATEWAY_MAC) / IP(src="10.0.0.99", dst=vm2.ip4) / UDP())
@@ -230,7 +212,7 @@ def test_capture_of_dropped_packets_with_a_filter(busy, run_dir):
 def test_capture_keeps_to_its_snap_length(busy, run_dir):
     lab, vm1, vm2 = busy
     path = run_dir / "c.pcapng"
-    child = capture(lab.daemon, path, "vm1", "in", "icmp", "-c", 1, "--snap", 60)
+    child = lab.daemon.start_capture(path, "vm1", "in", "icmp", "-c", 1, "--snap", 60)
     vm1.ping(vm2.ip4, options=["-s", "1000"])
     end(child)
     packet = rdpcap(str(path))[0]
@@ -240,7 +222,7 @@ def test_capture_keeps_to_its_snap_length(busy, run_dir):
 def test_capture_shows_the_routers_own_answers(busy, run_dir):
     lab, vm1, _ = busy
     path = run_dir / "c.pcapng"
-    child = capture(lab.daemon, path, "vm1", "arp", "-c", 2)
+    child = lab.daemon.start_capture(path, "vm1", "arp", "-c", 2)
     with vm1.wire() as wire:
         assert wire.exchange(Ether(src=vm1.mac, dst="ff:ff:ff:ff:ff:ff") /
                              ARP(hwsrc=vm1.mac, psrc=vm1.ip4, pdst="10.0.0.77"),
@@ -261,7 +243,7 @@ def test_capture_that_ends_costs_nothing_more(busy, run_dir):
     with lab.daemon.rpc() as client:
         client.call("capture.start", port="vm1")
     path = run_dir / "c.pcapng"
-    child = capture(lab.daemon, path, "vm1")
+    child = lab.daemon.start_capture(path, "vm1")
     child.terminate()
     end(child)
     with vm1.stream(vm2) as stream:

@@ -13,9 +13,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from support import PACKET_OUTGOING, Wire
 
 SOURCE = Path(__file__).resolve().parents[2]
 SEQUENCES = SOURCE / "tests" / "oracle" / "sequences.txt"
+ETHERNET = 14  # bytes of its header
 ROUTER_MAC = "02:00:00:00:00:fe"
 ROUTED = {"client": ("52:54:00:00:00:01", "10.0.0.1", "2001:db8::1"),
           "server": ("52:54:00:00:00:02", "10.0.0.2", "2001:db8::2")}
@@ -133,32 +135,25 @@ def test_intended_differences_are_those_of_the_documentation():
         assert re.search(r"RFC \d+|Neutron", reason), f"{name} cites nothing"
 
 
-class Recorder:
-    """Every IP packet of a device, with its direction as the sequences write it."""
-
-    ETH_P_ALL = 3
-
-    def __init__(self, namespace, device):
-        self.socket = namespace.inside(
-            lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(self.ETH_P_ALL)))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 << 20)
-        self.socket.bind((device, self.ETH_P_ALL))
-        self.socket.setblocking(False)
+class Recorder(Wire):
+    """The TCP packets of a device, with their direction as the sequences write it."""
 
     def steps(self, port):
-        """The TCP packets to or from a port of the server, in hexadecimal."""
+        """Those to or from a port of the server, in hexadecimal. None has been lost."""
+        self.socket.setblocking(False)
         steps = []
-        while True:
-            try:
-                data, address = self.socket.recvfrom(1 << 16)
-            except BlockingIOError:
-                self.socket.close()
-                return steps
-            header = 40 if data[0] >> 4 == 6 else 20
-            if data[6 if header == 40 else 9] != socket.IPPROTO_TCP:
-                continue
-            if port in struct.unpack_from("!HH", data, header):
-                steps.append(f"{'>' if address[2] == socket.PACKET_OUTGOING else '<'} ip {data.hex()}")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame, address = self.socket.recvfrom(1 << 16)
+                data = frame[ETHERNET:]
+                header = 40 if data[0] >> 4 == 6 else 20
+                if data[6 if header == 40 else 9] != socket.IPPROTO_TCP:
+                    continue
+                if port in struct.unpack_from("!HH", data, header):
+                    arrow = ">" if address[2] == PACKET_OUTGOING else "<"
+                    steps.append(f"{arrow} ip {data.hex()}")
+        assert self.lost() == 0
+        return steps
 
 
 @pytest.fixture
@@ -234,9 +229,9 @@ def test_recorded_connections_have_the_kernels_verdicts(build, kernel, ends, run
     blocks = []
     for number, way in enumerate(WAYS):
         port = 5000 + number
-        recorder = Recorder(ends["client"], "eth0")
-        talk(ends, family, port, way)
-        blocks.append("\n".join([f"# {way}", *recorder.steps(port)]))
+        with Recorder(ends["client"], "eth0") as recorder:
+            talk(ends, family, port, way)
+            blocks.append("\n".join([f"# {way}", *recorder.steps(port)]))
     recorded = run_dir / "recorded.txt"
     recorded.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
     comparison = Comparison(build, kernel, recorded)

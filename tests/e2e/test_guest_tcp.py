@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import until
+from support import SEND_ALL, until
 from support.frontend import GATEWAY_MAC, Frontend, add_ports
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -97,9 +97,8 @@ def test_http_passes_by_its_rule(machines):
     one, two = machines.guests
     daemon = machines.daemon
     two.put_file("/tmp/page", b"served\n")
-    out = [{"direction": "egress"}, {"direction": "egress", "ethertype": "ipv6"}]
     daemon.call("sg.apply", name="services", rules=[
-        *out, {"direction": "ingress", "protocol": "tcp", "port_min": 80},
+        *SEND_ALL, {"direction": "ingress", "protocol": "tcp", "port_min": 80},
         {"direction": "ingress", "ethertype": "ipv6", "protocol": "tcp", "port_min": 80}])
     jobs = [two.start_job(command) for command in (
         "httpd -f -p 80 -h /tmp", "httpd -f -p 81 -h /tmp")]

@@ -10,9 +10,8 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
-from support import GATEWAY_MAC, RpcError, until
+from support import GATEWAY_MAC, SEND_ALL, RpcError, until
 
-OUT = [{"direction": "egress"}, {"direction": "egress", "ethertype": "ipv6"}]
 
 
 def ingress(**rule):
@@ -23,13 +22,13 @@ def ingress(**rule):
 def pair(lab):
     """Two machines that may send all and receive nothing; each has a group of its own."""
     for number in (1, 2):
-        lab.daemon.call("sg.apply", name=f"sg{number}", rules=OUT)
+        lab.daemon.call("sg.apply", name=f"sg{number}", rules=SEND_ALL)
         lab.machine(number, groups=[f"sg{number}"])
     return lab.machines[1], lab.machines[2]
 
 
 def allow(lab, number, *rules):
-    lab.daemon.call("sg.apply", name=f"sg{number}", rules=OUT + list(rules))
+    lab.daemon.call("sg.apply", name=f"sg{number}", rules=SEND_ALL + list(rules))
 
 
 class Server:
@@ -234,10 +233,10 @@ def test_remote_groups_and_sets_of_one_group_all_count(pair):
 
 
 def test_members_of_a_group_are_apart_unless_it_names_itself(lab):
-    lab.daemon.call("sg.apply", name="web", rules=OUT)
+    lab.daemon.call("sg.apply", name="web", rules=SEND_ALL)
     one, two = lab.machine(1, groups=["web"]), lab.machine(2, groups=["web"])
     one.no_ping(two.ip4)
-    lab.daemon.call("sg.apply", name="web", rules=OUT + [ingress(protocol="icmp", remote_group="web")])
+    lab.daemon.call("sg.apply", name="web", rules=SEND_ALL + [ingress(protocol="icmp", remote_group="web")])
     one.ping(two.ip4)
     two.ping(one.ip4)
 
@@ -265,7 +264,7 @@ def test_group_that_comes_back_with_another_mode(pair):
 
 def test_stateless_group_needs_rules_both_ways(pair):
     one, two = pair
-    rules = OUT[:1] + [ingress(protocol="udp", port_min=7000)]
+    rules = SEND_ALL[:1] + [ingress(protocol="udp", port_min=7000)]
     one.lab.daemon.call("sg.apply", name="sg2", stateful=False, rules=rules)
     with one.stream(two, port=7000) as stream:
         stream.pass_packets(50)
@@ -294,7 +293,7 @@ def test_established_connection_survives_a_restart(pair):
 
 def test_vm_cannot_ride_anothers_connection(lab):
     """Also with 0.0.0.0/0 as an allowed pair."""
-    lab.daemon.call("sg.apply", name="web", rules=OUT + [ingress(protocol="tcp", port_min=80)])
+    lab.daemon.call("sg.apply", name="web", rules=SEND_ALL + [ingress(protocol="tcp", port_min=80)])
     lab.daemon.call("sg.apply", name="mute", rules=[])
     one, two = lab.machine(1, groups=["web"]), lab.machine(2, groups=["web"])
     three = lab.machine(3, groups=["mute"], allowed_pairs=[{"prefix": "0.0.0.0/0"}])
@@ -314,7 +313,8 @@ def test_vm_cannot_ride_anothers_connection(lab):
 
 def test_fragments_are_filtered_by_their_first_part(pair):
     one, two = pair
-    allow(one.lab, 2, ingress(protocol="udp", port_min=7000), ingress(ethertype="ipv6", protocol="udp", port_min=7000))
+    allow(one.lab, 2, *(ingress(ethertype=family, protocol="udp", port_min=7000)
+                        for family in ("ipv4", "ipv6")))
     payload = bytes(range(250)) * 32
     for family, address in ((socket.AF_INET, two.ip4), (socket.AF_INET6, two.ip6)):
         with two.inside(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as server, \

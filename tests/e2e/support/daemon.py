@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from .rpc import RpcClient
+from .wait import until
 
 
 class StartFailure(Exception):
@@ -158,6 +159,23 @@ class Daemon:
             raise AssertionError(f"slash32ctl {' '.join(map(str, arguments))} ended with "
                                  f"{done.returncode}:\n{done.stdout}{done.stderr}")
         return done
+
+    def start_ctl(self, *arguments):
+        """slash32ctl that goes on. Returns subprocess.Popen with text; it dies with the test run."""
+        return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", self.ctl_program, "-s", self.socket,
+                                 *map(str, arguments)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def start_capture(self, path, *words):
+        """slash32ctl capture to a file, once it has begun."""
+        child = self.start_ctl("capture", *words, "-w", path)
+
+        def begun():
+            assert child.poll() is None, child.communicate()[1]
+            return path.exists() and path.stat().st_size > 0
+
+        until(begun, "the capture")
+        return child
 
     def ctl_json(self, *arguments):
         return json.loads(self.ctl(*arguments, "--json").stdout)

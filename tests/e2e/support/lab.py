@@ -12,6 +12,8 @@ GATEWAY4 = "10.0.0.1"
 GATEWAY6 = "fe80::1"
 GATEWAY_MAC = "02:00:5e:00:01:01"
 DEVICE = "eth0"
+# A security group's rules: whatever a machine sends.
+SEND_ALL = [{"direction": "egress"}, {"direction": "egress", "ethertype": "ipv6"}]
 
 
 class Machine(Namespace):

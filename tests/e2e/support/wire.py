@@ -10,6 +10,9 @@ from scapy.layers.l2 import Ether
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
+SO_RCVBUFFORCE = 33  # beyond net.core.rmem_max
+SOL_PACKET = 263
+PACKET_STATISTICS = 6
 
 
 class Wire:
@@ -18,7 +21,7 @@ class Wire:
     def __init__(self, namespace, device):
         self.socket = namespace.inside(
             lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
         self.socket.bind((device, ETH_P_ALL))
 
     def __enter__(self):
@@ -29,6 +32,10 @@ class Wire:
 
     def send(self, packet):
         self.socket.send(bytes(packet))
+
+    def lost(self):
+        """Packets that found no room since the last call."""
+        return struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
 
     def receive(self, wanted=lambda packet: True, timeout_s=5.0):
         """The next arriving packet for which wanted() holds, or None. The others are dropped."""

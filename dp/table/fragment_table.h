@@ -85,8 +85,8 @@ class FragmentTable {
     uint32_t waiting_buffers() const { return buffers_; }
 
     bool settled() const { return released_.first == 0 && refused_.first == 0; }
-    // Moves released parts of one port, at most a burst, into a new burst, ready for the stages from
-    // join_fragments on but for `in`. Returns the port, or kNoPort where there are none.
+    // Moves released parts of one port, at most a burst, into a new burst, ready for the stages
+    // from join_fragments on but for `in`. Returns the port, or kNoPort where there are none.
     PortId take_released(Burst& burst);
     // nullptr where there are none.
     rte_mbuf* take_refused(PortId& port, DropReason& why);

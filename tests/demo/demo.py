@@ -23,12 +23,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from guest import Guest, GuestError, ImageError, Nic, build_image  # noqa: E402
+from echo_stream import EchoStream  # noqa: E402
 from firewall import Firewall  # noqa: E402
 from router import Router, RouterError, stop_detached  # noqa: E402
 from screen import Screen, StepFailed  # noqa: E402
@@ -238,11 +239,15 @@ class Demo:
     def explain_refused(self) -> str:
         return self.explain(SPOOFED, "drop")
 
-    def explain(self, source: str, expected: str) -> str:
+    def ask(self, source: str, dport: int) -> dict[str, Any]:
+        """explain's answer about a TCP packet of vm1's to vm2, which is shown."""
         arguments = ("explain", self.one.name, "--src", source, "--dst", self.two.address4,
-                     "--proto", "tcp", "--dport", "80")
+                     "--proto", "tcp", "--dport", str(dport))
         self.ctl(*arguments)
-        answer = self.router.ctl_json(*arguments)
+        return self.router.ctl_json(*arguments)
+
+    def explain(self, source: str, expected: str) -> str:
+        answer = self.ask(source, 80)
         verdict, reason, port = (answer.get(name) for name in ("verdict", "reason", "port"))
         if verdict != expected:
             raise StepFailed(f"the verdict is {verdict} and not {expected}")
@@ -255,37 +260,19 @@ class Demo:
         return f"dropped: {reason}"
 
     def kill_router(self) -> str:
-        server = self.guests[self.two.name].start_job("s32guest tcp-serve 5002")
-        stream = None
-        try:
-            server.wait_for("listening")
-            command = f"s32guest tcp-stream {self.two.address4} 5002 20"
-            self.screen.command("vm1", command)
-            stream = self.guests[self.one.name].start_job(command)
-            port = stream.wait_for(r"^message=25 .*local_port=(\d+)$").group(1)
-            self.screen.note("One connection, from vm1's port "
-                             f"{port}; a numbered message each 20 ms comes back as an echo.")
+        with EchoStream(self, 5002) as stream:
             self.screen.command("", f"kill -9 {self.router.pid}    # slash32d")
             self.router.kill()
-            time.sleep(0.3)  # what was under way has arrived: the last number printed stands
-            last = int(re.findall(r"^message=(\d+) ", stream.output, re.MULTILINE)[-1])
+            last = stream.settled()
             self.screen.note(f"The router is gone; message {last} was the last. It is started again "
                              "as before, and given no command.")
             self.screen.command("", shlex.join(["slash32d", *self.router.command_line()[1:]]))
             start = time.monotonic()
             self.router.start()
-            line = stream.wait_for(rf"^message={last + 2} .*$", 60).group()
+            stream.wait_for(last + 2)
             seconds = time.monotonic() - start
-            self.screen.output(line)
-            line = stream.wait_for(rf"^message={last + 100} .*$", 60).group()
-            self.screen.output(line)
+            stream.wait_for(last + 100)
             self.ctl("port", "list")
-            if f"local_port={port}" not in line or stream.done:
-                raise StepFailed("it is another connection")
-        finally:
-            server.kill()
-            if stream is not None:
-                stream.kill()
         return (f"the same connection goes on, {seconds:.2f} s after the start of the new router "
                 "(TCP's own retransmission timer included)")
 

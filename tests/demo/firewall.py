@@ -4,10 +4,10 @@ a live connection cut by taking its rule away."""
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Callable
 
+from echo_stream import EchoStream
 from screen import StepFailed
 
 if TYPE_CHECKING:
@@ -61,49 +61,27 @@ class Firewall:
 
     def explain(self) -> str:
         demo = self._demo
-        reasons = []
-        for port in (OPEN, CLOSED):
-            arguments = ("explain", demo.one.name, "--src", demo.one.address4,
-                         "--dst", demo.two.address4, "--proto", "tcp", "--dport", str(port))
-            text = demo.ctl(*arguments)
-            answer = demo.router.ctl_json(*arguments)
-            reasons.append(answer.get("reason") or answer["verdict"])
-            if port == OPEN and f"(ingress ipv4 tcp {OPEN})" not in " ".join(text.replace("|", " ").split()):
-                raise StepFailed("the rule that lets it through is not named")
-        if reasons != ["forward", "denied_ingress"]:
-            raise StepFailed(f"the answers are {reasons}")
+        opened, closed = (demo.ask(demo.one.address4, port) for port in (OPEN, CLOSED))
+        rule = f"(ingress ipv4 tcp {OPEN})"
+        if not any(rule in step.get("detail", "") for step in opened["steps"]):
+            raise StepFailed("the rule that lets it through is not named")
+        verdicts = [opened["verdict"], closed["verdict"], closed.get("reason")]
+        if verdicts != ["forward", "drop", "denied_ingress"]:
+            raise StepFailed(f"the answers are {verdicts}")
         return f"port {OPEN} by the group's rule; for {CLOSED} there is none"
 
     def revoke(self) -> str:
         demo = self._demo
-        server = demo.guests[demo.two.name].start_job(f"s32guest tcp-serve {OPEN}")
-        stream = None
         try:
-            server.wait_for("listening")
-            command = f"s32guest tcp-stream {demo.two.address4} {OPEN} 20"
-            demo.screen.command(demo.one.name, command)
-            stream = demo.guests[demo.one.name].start_job(command)
-            port = stream.wait_for(r"^message=25 .*local_port=(\d+)$").group(1)
-            demo.screen.note(f"A numbered message each 20 ms comes back as an echo, over vm1's port {port}.")
-            demo.ctl("sg", "apply", GROUP, *EGRESS)
-            time.sleep(0.3)  # what was under way has arrived
-            last = self._last(stream)
-            time.sleep(1)
-            if self._last(stream) != last:
-                raise StepFailed("the connection goes on without its rule")
-            demo.screen.note(f"Message {last} was the last.")
-            demo.ctl("sg", "apply", GROUP, *EGRESS, *INGRESS)
-            line = stream.wait_for(rf"^message={last + 50} .*$", 30).group()
-            demo.screen.output(line)
-            if f"local_port={port}" not in line or stream.done:
-                raise StepFailed("it is another connection")
+            with EchoStream(demo, OPEN) as stream:
+                demo.ctl("sg", "apply", GROUP, *EGRESS)
+                last = stream.settled()
+                time.sleep(1)
+                if stream.settled() != last:
+                    raise StepFailed("the connection goes on without its rule")
+                demo.screen.note(f"Message {last} was the last.")
+                demo.ctl("sg", "apply", GROUP, *EGRESS, *INGRESS)
+                stream.wait_for(last + 50, 30)
         finally:
-            server.kill()
-            if stream is not None:
-                stream.kill()
             demo.ctl("port", "set", demo.two.name, "--sg", "any")
         return f"cut after message {last}, and alive again with the rule"
-
-    @staticmethod
-    def _last(stream: object) -> int:
-        return int(re.findall(r"^message=(\d+) ", stream.output, re.MULTILINE)[-1])  # type: ignore

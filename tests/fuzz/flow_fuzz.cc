@@ -74,15 +74,6 @@ struct Where {
     uint16_t destination() const { return forward ? uint16_t{80} : port; }
 };
 
-PolicyRule rule(PolicyDirection direction, Family family, bool stateful) {
-    return {.direction = direction,
-            .family = family,
-            .protocol = {},
-            .prefix = {},
-            .set = {},
-            .stateful = stateful};
-}
-
 class Run {
   public:
     Run(Lab& lab, Reader input) : lab_(lab), input_(input) {}
@@ -118,12 +109,11 @@ class Run {
         std::vector<PolicyRule> rules;
         for (const Family family : {Family::kIpv4, Family::kIpv6}) {
             const unsigned shift = family == Family::kIpv4 ? 0 : 2;
-            const bool stateful = (bits & 0x40) == 0;
-            if ((bits >> shift & 1) != 0)
-                rules.push_back(rule(PolicyDirection::kEgress, family, stateful));
-            if ((bits >> shift & 2) != 0)
-                rules.push_back(rule(PolicyDirection::kIngress, family, stateful));
+            if ((bits >> shift & 1) != 0) rules.push_back(any(PolicyDirection::kEgress, family));
+            if ((bits >> shift & 2) != 0) rules.push_back(any(PolicyDirection::kIngress, family));
         }
+        for (PolicyRule& rule : rules)
+            rule.stateful = (bits & 0x40) == 0;
         lab_.set_policy(id, rules);
     }
 

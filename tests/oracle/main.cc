@@ -29,12 +29,11 @@ namespace {
 class Oracle {
   public:
     Oracle() {
-        for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-            client_.push_back(any(PolicyDirection::kEgress, family));
-            server_.push_back(any(PolicyDirection::kIngress, family));
-        }
-        lab_.set_policy(kVm1, client_);
-        lab_.set_policy(kVm2, server_);
+        const auto both_families = [](PolicyDirection direction) {
+            return std::vector{any(direction, Family::kIpv4), any(direction, Family::kIpv6)};
+        };
+        lab_.set_policy(kVm1, both_families(PolicyDirection::kEgress));
+        lab_.set_policy(kVm2, both_families(PolicyDirection::kIngress));
         await_devices();
     }
 
@@ -71,10 +70,6 @@ class Oracle {
     }
 
   private:
-    static PolicyRule any(PolicyDirection direction, Family family) {
-        return {.direction = direction, .family = family, .protocol = {}, .prefix = {}, .set = {}};
-    }
-
     // The kernel brings a device up some time after it has been taken.
     void await_devices() {
         for (const bool ipv6 : {false, true}) {
@@ -116,7 +111,7 @@ class Oracle {
         for (uint32_t i = 0; i < tables.fresh.load(); ++i) {
             if (tables.summaries[i].expires.load() == 0) continue;
             const FlowStatus status = tables.entries[i].first.status.load();
-            if (status.phase == FlowPhase::kDead || status.phase == FlowPhase::kFlushed) continue;
+            if (is_over(status.phase)) continue;
             text += (text.empty() ? "" : "+") + name_of(status.state);
         }
         return text.empty() ? "none" : text;
@@ -146,8 +141,6 @@ class Oracle {
 
     Lab lab_;
     KernelRouter kernel_;
-    std::vector<PolicyRule> client_;
-    std::vector<PolicyRule> server_;
     uint16_t port_ = 1024;
     size_t sequences_ = 0;
     size_t packets_ = 0;

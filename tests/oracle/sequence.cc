@@ -14,44 +14,14 @@ namespace slash32::test {
 namespace {
 
 constexpr uint16_t kServerPort = 80;
-constexpr size_t kEthernet = 14;
 
 [[noreturn]] void stop(const std::string& why) {
     std::fprintf(stderr, "sequence: %s\n", why.c_str());
     std::abort();
 }
 
-std::vector<uint32_t> numbers(const std::string& text) {
-    std::vector<uint32_t> values;
-    std::istringstream list{text};
-    for (std::string number; std::getline(list, number, ',');)
-        values.push_back(static_cast<uint32_t>(std::stoul(number)));
-    return values;
-}
-
 uint32_t at(const std::vector<uint32_t>& values, size_t index, uint32_t otherwise) {
     return index < values.size() ? values[index] : otherwise;
-}
-
-// False: not the flags of a segment.
-bool read_flags(const std::string& letters, uint8_t& flags) {
-    static const std::string kLetters = "FSRPAU";  // in the order of their bits
-    flags = 0;
-    if (letters == "-") return true;
-    for (const char letter : letters) {
-        const size_t bit = kLetters.find(letter);
-        if (bit == std::string::npos) return false;
-        flags = static_cast<uint8_t>(flags | 1u << bit);
-    }
-    return true;
-}
-
-Bytes tcp_options(const std::vector<uint32_t>& values, const std::string& scale) {
-    Bytes options;
-    if (!scale.empty()) options = Bytes{1, 3, 3, static_cast<uint8_t>(std::stoul(scale))};
-    if (values.size() > 5)
-        options = options + Bytes{1, 1, 5, 10} + be32(values[4]) + be32(values[5]);
-    return options;
 }
 
 uint8_t sctp_chunk(const std::string& name) {
@@ -91,7 +61,8 @@ std::vector<Sequence> read_sequences(const std::string& path) {
         if (line.empty()) {
             inside = false;
         } else if (!inside) {
-            if (line.rfind("# ", 0) != 0) stop(path + ": a sequence without a name: " + line);
+            if (line.rfind("# ", 0) != 0)
+                stop(std::string(path).append(": a sequence without a name: ").append(line));
             sequences.push_back({.name = line.substr(2), .steps = {}});
             inside = true;
         } else {
@@ -140,6 +111,46 @@ Packet Connection::error(bool forward, const std::string& kind, const std::strin
     return ip(forward, 0) / std::move(header) / raw(quoted);
 }
 
+Packet Connection::icmp(bool forward, uint8_t type, uint8_t code, const std::string& id) const {
+    const auto identifier = static_cast<uint16_t>(client_port_ + std::stoul(id));
+    const uint32_t rest = uint32_t{identifier} << 16 | 1;
+    return ip(forward, 0) / (ipv6_ ? icmp6(type, code, rest) : icmp4(type, code, rest)) /
+           raw(counting(20));
+}
+
+Packet Connection::packet(bool forward, const std::string& kind, const std::string& first,
+                          const std::string& second) const {
+    const uint16_t source = forward ? client_port_ : kServerPort;
+    const uint16_t destination = forward ? kServerPort : client_port_;
+    if (kind == "udp") return ip(forward, 0) / udp(source, destination) / raw(counting(20));
+    if (kind == "echo") return icmp(forward, ipv6_ ? 128 : 8, 0, first);
+    if (kind == "reply") return icmp(forward, ipv6_ ? 129 : 0, 0, first);
+    if (kind == "icmp") {
+        const size_t dot = first.find('.');
+        return icmp(forward, static_cast<uint8_t>(std::stoul(first)),
+                    static_cast<uint8_t>(std::stoul(first.substr(dot + 1))), second);
+    }
+    if (kind == "error") return error(forward, first, second);
+    if (kind == "sctp") {
+        const std::vector<uint32_t> values = numbers_of(second);
+        const auto flags = static_cast<uint8_t>(at(values, 2, 0));
+        return ip(forward, kProtoSctp) /
+               raw(be16(source) + be16(destination) + be32(at(values, 0, 0)) + be32(0) +
+                   Bytes{sctp_chunk(first), flags, 0, 20} + be32(at(values, 1, 0)) + be32(60000) +
+                   be32(0x00010001) + be32(1));
+    }
+    if (kind == "ip") {
+        const Bytes recorded = from_hex(first);
+        const auto type = static_cast<uint16_t>(recorded.at(0) >> 4 == 6 ? 0x86dd : 0x0800);
+        return Packet(eth(forward ? kVm1Mac : kVm2Mac, kGatewayMac, type)) / raw(recorded);
+    }
+    if (kind == "proto")
+        return ip(forward, static_cast<uint8_t>(std::stoul(first))) / raw(counting(40));
+    const auto segment = tcp_words(source, destination, kind, first);
+    if (!segment) stop("what is " + kind + " " + first);
+    return ip(forward, 0) / segment->header / raw(counting(segment->payload));
+}
+
 Bytes Connection::frame(const std::string& step) {
     std::istringstream words{step};
     std::string direction;
@@ -149,60 +160,9 @@ Bytes Connection::frame(const std::string& step) {
     words >> direction >> kind >> first >> second;
     if (direction != ">" && direction != "<") stop("no direction: " + step);
     const bool forward = direction == ">";
-    const uint16_t source = forward ? client_port_ : kServerPort;
-    const uint16_t destination = forward ? kServerPort : client_port_;
-    const auto identifier = [&](const std::string& text) {
-        return uint32_t{static_cast<uint16_t>(client_port_ + std::stoul(text))} << 16 | 1;
-    };
-    Bytes bytes;
-    if (kind == "udp") {
-        bytes = (ip(forward, 0) / udp(source, destination) / raw(counting(20))).bytes();
-    } else if (kind == "echo" || kind == "reply") {
-        const auto type4 = static_cast<uint8_t>(kind == "echo" ? 8 : 0);
-        const auto type6 = static_cast<uint8_t>(kind == "echo" ? 128 : 129);
-        Layer header =
-            ipv6_ ? icmp6(type6, 0, identifier(first)) : icmp4(type4, 0, identifier(first));
-        bytes = (ip(forward, 0) / std::move(header) / raw(counting(20))).bytes();
-    } else if (kind == "icmp") {
-        const size_t dot = first.find('.');
-        const auto type = static_cast<uint8_t>(std::stoul(first));
-        const auto code = static_cast<uint8_t>(std::stoul(first.substr(dot + 1)));
-        Layer header =
-            ipv6_ ? icmp6(type, code, identifier(second)) : icmp4(type, code, identifier(second));
-        bytes = (ip(forward, 0) / std::move(header) / raw(counting(20))).bytes();
-    } else if (kind == "error") {
-        bytes = error(forward, first, second).bytes();
-    } else if (kind == "sctp") {
-        const std::vector<uint32_t> values = numbers(second);
-        const auto flags = static_cast<uint8_t>(at(values, 2, 0));
-        bytes = (ip(forward, kProtoSctp) /
-                 raw(be16(source) + be16(destination) + be32(at(values, 0, 0)) + be32(0) +
-                     Bytes{sctp_chunk(first), flags, 0, 20} + be32(at(values, 1, 0)) + be32(60000) +
-                     be32(0x00010001) + be32(1)))
-                    .bytes();
-    } else if (kind == "ip") {
-        const Bytes packet = from_hex(first);
-        const auto type = static_cast<uint16_t>(packet.at(0) >> 4 == 6 ? 0x86dd : 0x0800);
-        bytes = (Packet(eth(forward ? kVm1Mac : kVm2Mac, kGatewayMac, type)) / raw(packet)).bytes();
-    } else if (kind == "proto") {
-        bytes = (ip(forward, static_cast<uint8_t>(std::stoul(first))) / raw(counting(40))).bytes();
-    } else {
-        std::string scale;
-        if (const size_t slash = kind.find('/'); slash != std::string::npos) {
-            scale = kind.substr(slash + 1);
-            kind.resize(slash);
-        }
-        uint8_t flags = 0;
-        if (!read_flags(kind, flags)) stop("what is " + step);
-        const std::vector<uint32_t> values = numbers(first);
-        Layer segment = tcp(source, destination, tcp_options(values, scale));
-        segment.flags(flags).seq(at(values, 0, 0));
-        segment.set(8, be32(at(values, 1, 0)));
-        segment.set(14, be16(static_cast<uint16_t>(at(values, 3, 10000))));
-        bytes = (ip(forward, 0) / std::move(segment) / raw(counting(at(values, 2, 0)))).bytes();
-    }
-    last_[forward ? 0 : 1] = Bytes(bytes.begin() + kEthernet, bytes.end());
-    return bytes;
+    const Packet made = packet(forward, kind, first, second);
+    last_[forward ? 0 : 1] = made.payload();
+    return made.bytes();
 }
 
 }  // namespace slash32::test

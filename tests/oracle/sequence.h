@@ -2,11 +2,12 @@
 // Sequences of packets of one connection, written as text. A line is a packet; `>` goes from the
 // client, vm1 of the Lab, to the server, vm2, and `<` the other way.
 //
-//   > S 0                 TCP: flags of FSRPAU, or "-", then seq[,ack[,length[,window[,sack
-//   from,to]]]]; < SA/7 100,1          "/7" offers a window scale of 7 > udp > echo 1 ICMP or
-//   ICMPv6 echo with this identifier, and its < reply 1             answer > icmp 13.0 1 any type
-//   and code, of the packet's family, with an identifier < error unreachable   quotes the last
-//   packet that went the other way; also time_exceeded,
+//   > S 0                 TCP, as tcp_words() reads it
+//   > udp
+//   > echo 1              ICMP or ICMPv6 echo with this identifier, and its
+//   < reply 1             answer
+//   > icmp 13.0 1         any type and code, of the packet's family, with an identifier
+//   < error unreachable   quotes the last packet that went the other way; also time_exceeded,
 //                         too_big; behind it "forged" (other ports) or "cut" (4 bytes of transport)
 //   > sctp init 0,11      chunk, verification tag[,initiate tag[,flags]]
 //   > proto 50            a payload of this IP protocol
@@ -40,7 +41,10 @@ class Connection {
     static bool is_forward(const std::string& step) { return step.at(0) == '>'; }
 
   private:
+    Packet packet(bool forward, const std::string& kind, const std::string& first,
+                  const std::string& second) const;
     Packet ip(bool forward, uint8_t protocol) const;
+    Packet icmp(bool forward, uint8_t type, uint8_t code, const std::string& id) const;
     Packet error(bool forward, const std::string& kind, const std::string& how) const;
 
     bool ipv6_;

@@ -2,6 +2,7 @@
 #include "tests/support/lab.h"
 
 #include "dp/worker/pipeline.h"
+#include "tests/support/quiescent.h"
 
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -31,7 +32,7 @@ struct Environment {
     rte_mempool* capture_pool;
     rte_ring* punt_ring;
     rte_ring* capture_ring;
-    rte_rcu_qsbr* quiescent;  // no thread registers: a grace period is over at once
+    QuiescentPtr quiescent;  // no thread registers: a grace period is over at once
     // Large: one Lab after the other uses their first few entries.
     WorkerCounterBlock counters;
     std::vector<const PortConfig*> ports{kMaxPorts};
@@ -74,9 +75,7 @@ struct Environment {
         punt_ring = rte_ring_create("lab_punt", 16, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
         capture_ring =
             rte_ring_create("lab_copies", 32, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-        const size_t bytes = rte_rcu_qsbr_get_memsize(1);
-        quiescent = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
-        rte_rcu_qsbr_init(quiescent, 1);
+        quiescent = make_quiescent(1);
         if (pool == nullptr || capture_pool == nullptr || punt_ring == nullptr ||
             capture_ring == nullptr) {
             stop("pools");
@@ -165,7 +164,7 @@ Lab::Lab() {
     if (!flows) stop("flow table");
     flow_memory_ = std::move(*flows);
 
-    context_.flows = FlowTable(&flow_memory_->tables(), env.quiescent, 0, 1);
+    context_.flows = FlowTable(&flow_memory_->tables(), env.quiescent.get(), 0, 1);
     if (!context_.fragments.open(flow_memory_->tables().seed, kFragmentSeconds * kTscHz))
         stop("fragment table");
     context_.sets = AddressSetView{sets_->view(), generations_.get()};
@@ -488,6 +487,10 @@ RunResult Lab::run(PortId from, const std::vector<Input>& inputs) {
     result.forwarded = counters.forwarded.get() - result.forwarded;
     check_buffers();
     return result;
+}
+
+PolicyRule any(PolicyDirection direction, Family family) {
+    return {.direction = direction, .family = family, .protocol = {}, .prefix = {}, .set = {}};
 }
 
 std::string describe(const RunResult& result) {

@@ -174,6 +174,9 @@ class Lab {
     uint8_t fill_ = 0;
 };
 
+// Lets everything of a family pass, statefully.
+PolicyRule any(PolicyDirection direction, Family family = Family::kIpv4);
+
 // The packet in one string of the names of what happened, for messages.
 std::string describe(const RunResult& result);
 

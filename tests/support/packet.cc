@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 namespace slash32::test {
 namespace {
@@ -288,6 +289,40 @@ Layer tcp(uint16_t source, uint16_t destination, const Bytes& options) {
     layer.header = be16(source) + be16(destination) + be32(1000) + be32(2000) +
                    Bytes{offset, 0x10} + be16(512) + be16(0) + be16(0) + options;
     return layer;
+}
+
+std::vector<uint32_t> numbers_of(const std::string& text) {
+    std::vector<uint32_t> values;
+    std::istringstream list{text};
+    for (std::string number; std::getline(list, number, ',');)
+        values.push_back(static_cast<uint32_t>(std::stoul(number)));
+    return values;
+}
+
+std::optional<TcpWords> tcp_words(uint16_t source, uint16_t destination, const std::string& flags,
+                                  const std::string& numbers) {
+    static const std::string kLetters = "FSRPAU";  // in the order of their bits
+    const size_t slash = flags.find('/');
+    const std::string letters = flags.substr(0, slash);
+    uint8_t bits = 0;
+    for (const char letter : letters == "-" ? std::string() : letters) {
+        const size_t bit = kLetters.find(letter);
+        if (bit == std::string::npos) return {};
+        bits = static_cast<uint8_t>(bits | 1u << bit);
+    }
+    const std::vector<uint32_t> values = numbers_of(numbers);
+    const auto value = [&](size_t index, uint32_t otherwise) {
+        return index < values.size() ? values[index] : otherwise;
+    };
+    Bytes options;
+    if (slash != std::string::npos)
+        options = {1, 3, 3, static_cast<uint8_t>(std::stoul(flags.substr(slash + 1)))};
+    if (values.size() > 5)
+        options = options + Bytes{1, 1, 5, 10} + be32(values[4]) + be32(values[5]);
+    Layer header = tcp(source, destination, options);
+    header.flags(bits).seq(value(0, 0));
+    header.set(8, be32(value(1, 0))).set(14, be16(static_cast<uint16_t>(value(3, 10000))));
+    return TcpWords{.header = std::move(header), .payload = value(2, 0)};
 }
 
 Layer udp(uint16_t source, uint16_t destination) {

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -85,6 +87,19 @@ Layer fragment6(uint16_t offset_bytes, bool more, uint32_t id = 0x11223344);
 Layer extension6(uint8_t protocol, const Bytes& header);
 Layer tcp(uint16_t source, uint16_t destination, const Bytes& options = {});
 Layer udp(uint16_t source, uint16_t destination);
+
+// A TCP segment in words. Flags: letters of FSRPAU, or "-"; "/7" behind them offers a window scale
+// of 7. Numbers: seq[,ack[,payload[,window[,sack from,to]]]], where the window is 10000 unless
+// given. Nothing where the flags are none.
+struct TcpWords {
+    Layer header;
+    size_t payload = 0;  // bytes
+};
+std::optional<TcpWords> tcp_words(uint16_t source, uint16_t destination, const std::string& flags,
+                                  const std::string& numbers);
+// "1,2,3".
+std::vector<uint32_t> numbers_of(const std::string& text);
+
 Layer icmp4(uint8_t type, uint8_t code, uint32_t rest = 0);
 Layer icmp6(uint8_t type, uint8_t code, uint32_t rest = 0);
 Layer raw(const Bytes& data);

@@ -8,6 +8,7 @@
 #include "ctrl/publish/publisher.h"
 #include "ctrl/publish/qsbr_reclaimer.h"
 #include "dp/base/pages.h"
+#include "tests/support/quiescent.h"
 
 #include <gtest/gtest.h>
 #include <rte_rcu_qsbr.h>
@@ -75,21 +76,19 @@ class PlaneTest : public testing::Test {
     static constexpr size_t kWorkers = 2;
 
     void SetUp() override {
-        const size_t bytes = rte_rcu_qsbr_get_memsize(kWorkers);
-        quiescent_ = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
-        rte_rcu_qsbr_init(quiescent_, kWorkers);
+        quiescent_ = test::make_quiescent(kWorkers);
         std::vector<WorkerChannel> channels;
         for (size_t i = 0; i < kWorkers; ++i) {
             rings_.push_back(std::make_unique<CommandRing>());
             channels.push_back(WorkerChannel{rings_[i].get(), eventfd(0, EFD_NONBLOCK)});
             doorbells_.push_back(channels[i].doorbell);
         }
-        reclaimer_ = std::make_unique<QsbrReclaimer>(quiescent_);
+        reclaimer_ = std::make_unique<QsbrReclaimer>(quiescent_.get());
         FibSizes sizes{
             .hosts_ipv4 = 1024, .hosts_ipv6 = 1024, .prefixes_ipv4 = 64, .prefixes_ipv6 = 64};
         fib_ = std::move(*Fib::create(sizes, mapped_memory(), *reclaimer_));
         sets_ = std::move(*AddressSets::create(mapped_memory(), *reclaimer_, *generations_));
-        publisher_ = std::make_unique<Publisher>(channels, quiescent_);
+        publisher_ = std::make_unique<Publisher>(channels, quiescent_.get());
         plane_ = std::make_unique<ForwardingPlane>(
             *publisher_, *fib_, devices_,
             RouterIdentity{*parse_mac("02:00:5e:00:01:01"), parse_ip("169.254.0.1")->ipv4(),
@@ -107,7 +106,6 @@ class PlaneTest : public testing::Test {
         fib_.reset();
         for (const int fd : doorbells_)
             close(fd);
-        std::free(quiescent_);
     }
 
     // Workers carry out all commands, and control hears of it, until nothing is left to do.
@@ -166,7 +164,7 @@ class PlaneTest : public testing::Test {
         return next_hop ? plane_->next_hops().adjacency(*next_hop).port : kNoPort;
     }
 
-    rte_rcu_qsbr* quiescent_ = nullptr;
+    test::QuiescentPtr quiescent_;
     std::vector<std::unique_ptr<CommandRing>> rings_;
     std::vector<int> doorbells_;
     FakeDevices devices_;

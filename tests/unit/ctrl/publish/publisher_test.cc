@@ -2,6 +2,7 @@
 #include "ctrl/publish/publisher.h"
 
 #include "ctrl/publish/qsbr_reclaimer.h"
+#include "tests/support/quiescent.h"
 
 #include <gtest/gtest.h>
 #include <rte_rcu_qsbr.h>
@@ -21,23 +22,20 @@ class PublisherTest : public testing::Test {
     static constexpr size_t kWorkers = 2;
 
     void SetUp() override {
-        const size_t bytes = rte_rcu_qsbr_get_memsize(kWorkers);
-        quiescent_ = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
-        rte_rcu_qsbr_init(quiescent_, kWorkers);
+        quiescent_ = test::make_quiescent(kWorkers);
         std::vector<WorkerChannel> channels;
         for (size_t i = 0; i < kWorkers; ++i) {
             rings_.push_back(std::make_unique<CommandRing>());
             channels.push_back(WorkerChannel{rings_[i].get(), eventfd(0, EFD_NONBLOCK)});
             doorbells_.push_back(channels[i].doorbell);
-            rte_rcu_qsbr_thread_register(quiescent_, static_cast<unsigned>(i));
-            rte_rcu_qsbr_thread_online(quiescent_, static_cast<unsigned>(i));
+            rte_rcu_qsbr_thread_register(quiescent_.get(), static_cast<unsigned>(i));
+            rte_rcu_qsbr_thread_online(quiescent_.get(), static_cast<unsigned>(i));
         }
-        publisher_ = std::make_unique<Publisher>(channels, quiescent_);
+        publisher_ = std::make_unique<Publisher>(channels, quiescent_.get());
     }
     void TearDown() override {
         for (const int fd : doorbells_)
             close(fd);
-        std::free(quiescent_);
     }
 
     // The worker carries out everything in its ring; returns the number of commands.
@@ -50,13 +48,13 @@ class PublisherTest : public testing::Test {
         }
         return count;
     }
-    void report_quiescent(unsigned worker) { rte_rcu_qsbr_quiescent(quiescent_, worker); }
+    void report_quiescent(unsigned worker) { rte_rcu_qsbr_quiescent(quiescent_.get(), worker); }
     bool was_rung(size_t worker) {
         uint64_t value = 0;
         return read(doorbells_[worker], &value, sizeof value) == sizeof value;
     }
 
-    rte_rcu_qsbr* quiescent_ = nullptr;
+    test::QuiescentPtr quiescent_;
     std::vector<std::unique_ptr<CommandRing>> rings_;
     std::vector<int> doorbells_;
     std::unique_ptr<Publisher> publisher_;
@@ -140,8 +138,8 @@ TEST_F(PublisherTest, GraceComesAfterAcknowledgementAndAQuiescentState) {
 
 TEST_F(PublisherTest, SleepersDoNotHoldUpAGracePeriod) {
     bool done = false;
-    rte_rcu_qsbr_thread_offline(quiescent_, 0);
-    rte_rcu_qsbr_thread_offline(quiescent_, 1);
+    rte_rcu_qsbr_thread_offline(quiescent_.get(), 0);
+    rte_rcu_qsbr_thread_offline(quiescent_.get(), 1);
     publisher_->when_quiescent([&] { done = true; });
     publisher_->poll();
     EXPECT_TRUE(done);
@@ -164,7 +162,7 @@ TEST_F(PublisherTest, CallbacksMaySendAndWaitAgain) {
 }
 
 TEST_F(PublisherTest, ReclaimerRunsInOrderAfterTheGracePeriod) {
-    QsbrReclaimer reclaimer(quiescent_);
+    QsbrReclaimer reclaimer(quiescent_.get());
     std::vector<int> freed;
     const auto push = [](void* argument) {
         auto* list = static_cast<std::vector<int>*>(argument);

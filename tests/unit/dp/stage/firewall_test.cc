@@ -25,9 +25,6 @@ constexpr uint8_t kAck = 0x10;
 constexpr uint8_t kSynAck = kSyn | kAck;
 constexpr const char* kOutside = "198.51.100.9";
 
-PolicyRule any(PolicyDirection direction, Family family = Family::kIpv4) {
-    return {.direction = direction, .family = family, .protocol = {}, .prefix = {}, .set = {}};
-}
 PolicyRule allow(PolicyDirection direction, uint8_t protocol, uint16_t low = 0,
                  uint16_t high = UINT16_MAX) {
     PolicyRule rule = any(direction);

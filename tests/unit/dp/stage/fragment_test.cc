@@ -16,9 +16,6 @@ namespace {
 
 constexpr const char* kOutside = "198.51.100.9";
 
-PolicyRule any(PolicyDirection direction, Family family) {
-    return {.direction = direction, .family = family, .protocol = {}, .prefix = {}, .set = {}};
-}
 PolicyRule dns(Family family, bool stateful) {
     PolicyRule rule = any(PolicyDirection::kIngress, family);
     rule.protocol = kProtoUdp;

@@ -4,6 +4,7 @@
 #include "ctrl/flow/flow_memory.h"
 #include "dp/table/flow_key.h"
 #include "tests/support/lab.h"
+#include "tests/support/quiescent.h"
 
 #include <gtest/gtest.h>
 #include <rte_rcu_qsbr.h>
@@ -38,10 +39,7 @@ class FlowTableTest : public testing::Test {
         auto made = FlowMemory::create({.flows = flows, .workers = workers}, mapped_memory());
         if (!made) throw std::runtime_error(made.error().message);
         memory_ = std::move(*made);
-        const size_t bytes = rte_rcu_qsbr_get_memsize(8);
-        quiescent_.reset(
-            static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63})));
-        rte_rcu_qsbr_init(quiescent_.get(), 8);
+        quiescent_ = make_quiescent(8);
         for (unsigned w = 0; w < workers; ++w)
             tables_.push_back(
                 std::make_unique<FlowTable>(&memory_->tables(), quiescent_.get(), w, workers));
@@ -91,10 +89,7 @@ class FlowTableTest : public testing::Test {
     uint32_t half_open() { return shared().half_open.load(); }
 
     Lab lab_;
-    struct Free {
-        void operator()(rte_rcu_qsbr* memory) const { std::free(memory); }
-    };
-    std::unique_ptr<rte_rcu_qsbr, Free> quiescent_;
+    QuiescentPtr quiescent_;
     std::unique_ptr<FlowMemory> memory_;
     std::vector<std::unique_ptr<FlowTable>> tables_;
     uint32_t now_ = 100;

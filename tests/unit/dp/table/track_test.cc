@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connection tracking as sequences of segments: "> S 0" is a SYN with sequence number 0 from the
-// end that the connection is charged to, "<" one from the other. Numbers are
-// seq[,ack[,length[,window]]]; behind "=" stand the verdict, if it is not "ok", and the state that
-// it leads to.
+// end that the connection is charged to, "<" one from the other, in the words of tcp_words();
+// behind
+// "=" stand the verdict and the state that it leads to.
 #include "dp/table/track.h"
 
 #include "dp/packet/headers.h"
@@ -108,32 +108,6 @@ class Connection {
     bool begun_ = false;
 };
 
-uint8_t flags_of(const std::string& letters) {
-    uint8_t flags = 0;
-    for (const char letter : letters) {
-        switch (letter) {
-            case 'F':
-                flags |= 0x01;
-                break;
-            case 'S':
-                flags |= 0x02;
-                break;
-            case 'R':
-                flags |= 0x04;
-                break;
-            case 'P':
-                flags |= 0x08;
-                break;
-            case 'A':
-                flags |= 0x10;
-                break;
-            default:
-                ADD_FAILURE() << "flag " << letter;
-        }
-    }
-    return flags;
-}
-
 struct Case {
     const char* shows;
     std::vector<const char*> lines;
@@ -161,22 +135,11 @@ TEST_P(TcpTracking, Holds) {
         words >> direction >> letters >> numbers >> equals;
         std::string expected;
         std::getline(words >> std::ws, expected);
-        uint32_t values[4] = {0, 0, 0, 10000};
-        size_t count = 0;
-        std::istringstream list{numbers};
-        for (std::string number; std::getline(list, number, ',') && count < 4;)
-            values[count++] = static_cast<uint32_t>(std::stoul(number));
-        // "/7" behind the flags offers a window scale of 7.
-        Bytes options;
-        if (const size_t slash = letters.find('/'); slash != std::string::npos) {
-            options = {1, 3, 3, static_cast<uint8_t>(std::stoul(letters.substr(slash + 1)))};
-            letters.resize(slash);
-        }
-        Layer segment = tcp(1, 2, options).flags(flags_of(letters)).seq(values[0]);
-        segment.set(8, be32(values[1])).set(14, be16(static_cast<uint16_t>(values[3])));
-        const size_t header = segment.header.size();
-        Bytes bytes = segment.header;
-        bytes.resize(header + values[2]);
+        const auto segment = tcp_words(1, 2, letters, numbers);
+        ASSERT_TRUE(segment) << line;
+        const size_t header = segment->header.header.size();
+        Bytes bytes = segment->header.header;
+        bytes.resize(header + segment->payload);
         EXPECT_EQ(connection.feed(direction == ">", bytes, kProtoTcp, header), expected) << line;
     }
 }

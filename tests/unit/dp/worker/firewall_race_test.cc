@@ -7,6 +7,7 @@
 #include "dp/packet/headers.h"
 #include "dp/worker/worker.h"
 #include "tests/support/lab.h"
+#include "tests/support/quiescent.h"
 
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
@@ -97,9 +98,7 @@ std::vector<Bytes> packets_of(bool client) {
 class FirewallRace : public testing::Test {
   protected:
     FirewallRace() {
-        const size_t bytes = rte_rcu_qsbr_get_memsize(kWorkers);
-        quiescent_ = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
-        rte_rcu_qsbr_init(quiescent_, kWorkers);
+        quiescent_ = make_quiescent(kWorkers);
         flows_ =
             std::move(*FlowMemory::create({.flows = 64, .workers = kWorkers}, mapped_memory()));
         flows_->tables().limits.flows_per_port = 64;
@@ -115,7 +114,7 @@ class FirewallRace : public testing::Test {
         publisher_ = std::make_unique<Publisher>(
             std::vector<WorkerChannel>{{rings_[0].get(), doorbells_[0]},
                                        {rings_[1].get(), doorbells_[1]}},
-            quiescent_);
+            quiescent_.get());
         for (const PortId id : {kVm1, kVm2}) {
             lab_.tx(id).transmit = [](TxPort&, WorkerId, rte_mbuf**, uint16_t n) { return n; };
             publish(id, 0);
@@ -128,20 +127,14 @@ class FirewallRace : public testing::Test {
             close(doorbells_[n]);
             close(control_doorbells_[n]);
         }
-        std::free(quiescent_);
     }
 
     // A new policy: the client may send all, the server takes TCP, and UDP from the set's members.
     void publish(PortId id, unsigned round) {
-        std::vector<PolicyRule> rules{{.direction = PolicyDirection::kEgress,
-                                       .family = Family::kIpv4,
-                                       .protocol = {},
-                                       .prefix = {},
-                                       .set = {}}};
+        std::vector<PolicyRule> rules{any(PolicyDirection::kEgress)};
         if (id == kVm2) {
-            rules[0].direction = PolicyDirection::kIngress;
+            rules.assign(2, any(PolicyDirection::kIngress));
             rules[0].protocol = kProtoTcp;
-            rules.push_back(rules[0]);
             rules[1].protocol = kProtoUdp;
             rules[1].set = set_;
             if (round % 4 == 3) rules[0].high = 79;
@@ -159,7 +152,7 @@ class FirewallRace : public testing::Test {
                                                         .ring = rings_[n].get(),
                                                         .doorbell = doorbells_[n],
                                                         .control_doorbell = control_doorbells_[n],
-                                                        .quiescent = quiescent_,
+                                                        .quiescent = quiescent_.get(),
                                                         .counters = counters_[n].get(),
                                                         .fib = lab.fib,
                                                         .flows = &flows_->tables(),
@@ -184,7 +177,7 @@ class FirewallRace : public testing::Test {
     }
 
     Lab lab_;
-    rte_rcu_qsbr* quiescent_ = nullptr;
+    QuiescentPtr quiescent_;
     std::unique_ptr<FlowMemory> flows_;
     SetId set_;
     std::array<int, kWorkers> doorbells_{};

@@ -4,6 +4,7 @@
 
 #include "ctrl/publish/publisher.h"
 #include "tests/support/lab.h"
+#include "tests/support/quiescent.h"
 
 #include <gtest/gtest.h>
 #include <rte_cycles.h>
@@ -83,9 +84,7 @@ struct FakeQueue : RxQueue {
 class WorkerTest : public testing::Test {
   protected:
     void SetUp() override {
-        const size_t bytes = rte_rcu_qsbr_get_memsize(1);
-        quiescent_ = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(64, (bytes + 63) & ~size_t{63}));
-        rte_rcu_qsbr_init(quiescent_, 1);
+        quiescent_ = make_quiescent(1);
         doorbell_ = eventfd(0, EFD_NONBLOCK);
         control_doorbell_ = eventfd(0, EFD_NONBLOCK);
         const WorkerContext& lab = lab_.context();
@@ -93,7 +92,7 @@ class WorkerTest : public testing::Test {
                                      .ring = ring_.get(),
                                      .doorbell = doorbell_,
                                      .control_doorbell = control_doorbell_,
-                                     .quiescent = quiescent_,
+                                     .quiescent = quiescent_.get(),
                                      .counters = counters_.get(),
                                      .fib = lab.fib,
                                      .pool = lab.pool,
@@ -101,7 +100,7 @@ class WorkerTest : public testing::Test {
                                      .punt_ring = lab.punt_ring,
                                      .capture_ring = lab.capture_ring};
         publisher_ = std::make_unique<Publisher>(
-            std::vector<WorkerChannel>{{ring_.get(), doorbell_}}, quiescent_);
+            std::vector<WorkerChannel>{{ring_.get(), doorbell_}}, quiescent_.get());
         // The lab's ports record what they send, which allocates.
         lab_.tx(kVm2).transmit = [](TxPort&, WorkerId, rte_mbuf** packets, uint16_t n) {
             rte_pktmbuf_free_bulk(packets, n);
@@ -118,7 +117,6 @@ class WorkerTest : public testing::Test {
             rte_pktmbuf_free(packet);
         close(doorbell_);
         close(control_doorbell_);
-        std::free(quiescent_);
     }
 
     void publish(PortId id) { publisher_->broadcast(Command::set_port(id, &lab_.port(id))); }
@@ -165,7 +163,7 @@ class WorkerTest : public testing::Test {
     Lab lab_;
     std::unique_ptr<CommandRing> ring_ = std::make_unique<CommandRing>();
     std::unique_ptr<WorkerCounterBlock> counters_ = std::make_unique<WorkerCounterBlock>();
-    rte_rcu_qsbr* quiescent_ = nullptr;
+    QuiescentPtr quiescent_;
     int doorbell_ = -1;
     int control_doorbell_ = -1;
     WorkerResources resources_;
@@ -260,9 +258,9 @@ TEST_F(WorkerTest, RemovedQueueIsNotTouchedAgain) {
 }
 
 TEST_F(WorkerTest, ManyQueuesComeAndGo) {
-    std::vector<std::unique_ptr<FakeQueue>> queues;
-    for (int i = 0; i < 100; ++i)
-        queues.push_back(std::make_unique<FakeQueue>(kVm1));
+    std::vector<std::unique_ptr<FakeQueue>> queues(100);
+    for (auto& queue : queues)
+        queue = std::make_unique<FakeQueue>(kVm1);
     start();
     for (int round = 0; round < 3; ++round) {
         for (auto& queue : queues)

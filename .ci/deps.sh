@@ -14,7 +14,8 @@ declare -A group_packages=(
     # To compile and link the programs and the tests (libgtest and libbenchmark are part of it, so
     # that a build directory has all its targets from its first day).
     [build]="g++ gcc ccache meson ninja-build pkg-config python3
-        libdpdk-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libasio-dev libcli11-dev
+        libdpdk-dev libspdlog-dev libfmt-dev nlohmann-json3-dev rapidjson-dev
+        libasio-dev libcli11-dev
         libtomlplusplus-dev libsqlite3-dev libsystemd-dev libedit-dev libexpected-dev libpcap-dev
         libgtest-dev libgmock-dev libbenchmark-dev"
     # To run guests. Their kernel and busybox are unpacked under build/guest-cache, not installed.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace slash32 {
 
@@ -43,11 +44,54 @@ bool has_ports(uint8_t protocol) {
 }
 
 template <typename Rule, typename Enum>
-std::string name_in(const Rule& rule, Enum value) {
+std::string_view name_in(const Rule& rule, Enum value) {
     for (const auto& [name, known] : rule.names) {
-        if (known == value) return std::string(name);
+        if (known == value) return name;
     }
     return "";
+}
+
+// Calls `visit` with the name and value of each member that is there. The strings have nothing in
+// them that JSON would escape.
+template <typename Visit>
+void visit_members(const RuleIntent& rule, Visit&& visit) {
+    visit("direction", name_in(kDirections, rule.direction));
+    visit("ethertype", name_in(kFamilies, rule.family));
+    if (rule.protocol) {
+        const std::string name = protocol_name(*rule.protocol);
+        const bool named = name.front() < '0' || name.front() > '9';
+        if (named) {
+            visit("protocol", name);
+        } else {
+            visit("protocol", *rule.protocol);
+        }
+    }
+    if (rule.port_min) visit("port_min", *rule.port_min);
+    if (rule.port_max) visit("port_max", *rule.port_max);
+    if (rule.icmp_type) visit("icmp_type", *rule.icmp_type);
+    if (rule.icmp_code) visit("icmp_code", *rule.icmp_code);
+    if (rule.prefix) visit("remote_prefix", to_string(*rule.prefix));
+    if (rule.remote) {
+        const bool is_group = rule.remote->kind == GroupKind::kSecurityGroup;
+        visit(is_group ? "remote_group" : "remote_set", rule.remote->name);
+    }
+}
+
+// Appends a member and a comma.
+struct Member {
+    std::string& out;
+    void operator()(const char* key, unsigned value) const {
+        fmt::format_to(std::back_inserter(out), R"("{}":{},)", key, value);
+    }
+    void operator()(const char* key, std::string_view value) const {
+        fmt::format_to(std::back_inserter(out), R"("{}":"{}",)", key, value);
+    }
+};
+
+Json without_rules(const GroupIntent& group) {
+    Json out = {{"name", group.key.name}, {"owner", group.owner}, {"labels", group.labels}};
+    if (group.key.kind == GroupKind::kSecurityGroup) out["stateful"] = group.stateful;
+    return out;
 }
 
 Result<void> check_ports(const Path& path, RuleIntent& rule) {
@@ -132,33 +176,33 @@ Result<void> decode(const Json& json, const Path& path, RuleIntent& out) {
 }
 
 Json to_json(const RuleIntent& rule) {
-    Json out = {{"direction", name_in(kDirections, rule.direction)},
-                {"ethertype", name_in(kFamilies, rule.family)}};
-    if (rule.protocol) {
-        const std::string name = protocol_name(*rule.protocol);
-        const bool named = name.front() < '0' || name.front() > '9';
-        out["protocol"] = named ? Json(name) : Json(*rule.protocol);
-    }
-    if (rule.port_min) out["port_min"] = *rule.port_min;
-    if (rule.port_max) out["port_max"] = *rule.port_max;
-    if (rule.icmp_type) out["icmp_type"] = *rule.icmp_type;
-    if (rule.icmp_code) out["icmp_code"] = *rule.icmp_code;
-    if (rule.prefix) out["remote_prefix"] = to_string(*rule.prefix);
-    if (rule.remote) {
-        const bool is_group = rule.remote->kind == GroupKind::kSecurityGroup;
-        out[is_group ? "remote_group" : "remote_set"] = rule.remote->name;
-    }
+    Json out = Json::object();
+    visit_members(rule, [&](const char* key, const auto& value) { out[key] = value; });
     return out;
 }
 
 Json to_json(const GroupIntent& group) {
-    Json out = {{"name", group.key.name}, {"owner", group.owner}, {"labels", group.labels}};
+    Json out = without_rules(group);
     if (group.key.kind == GroupKind::kAddressSet) return out;
-    out["stateful"] = group.stateful;
     Json& rules = out["rules"] = Json::array();
     for (const RuleIntent& rule : group.rules)
         rules.push_back(to_json(rule));
     return out;
+}
+
+std::string to_text(const GroupIntent& group) {
+    std::string out = rpc::dump_json(without_rules(group));
+    if (group.key.kind == GroupKind::kAddressSet) return out;
+    out.back() = ',';
+    out += R"("rules":[)";
+    for (const RuleIntent& rule : group.rules) {
+        out += '{';
+        visit_members(rule, Member{out});
+        out.back() = '}';
+        out += ',';
+    }
+    if (!group.rules.empty()) out.pop_back();
+    return out += "]}";
 }
 
 Json to_json(const std::vector<IpPrefix>& members) {
@@ -204,7 +248,8 @@ std::string describe(const GroupKey& key) {
 }
 
 std::string describe(const RuleIntent& rule) {
-    std::string out = name_in(kDirections, rule.direction) + " " + name_in(kFamilies, rule.family);
+    std::string out =
+        fmt::format("{} {}", name_in(kDirections, rule.direction), name_in(kFamilies, rule.family));
     if (rule.protocol) out += " " + protocol_name(*rule.protocol);
     if (rule.port_min) {
         out += fmt::format(" {}", *rule.port_min);

@@ -27,7 +27,9 @@ void read_group(rpc::Fields& fields, GroupIntent& out);
 // Errors: kInvalid for a name that is built in.
 Result<void> finish_group(const rpc::Path& path, const GroupIntent& group);
 
-// A group as to_json() wrote it.
+// to_json() of a group as text, without a document of 10,000 rules in between.
+std::string to_text(const GroupIntent& intent);
+// A group as to_text() wrote it.
 Result<GroupIntent> parse_group(GroupKind kind, const std::string& text);
 
 // A protocol by name or number. Errors: kInvalid.

@@ -184,7 +184,7 @@ void Intent::add_to_batch(const ChangeSet& change, StoreBatch& batch,
     for (const GroupChange& group : change.groups) {
         StoredGroup stored{group.key, std::nullopt, 0};
         if (group.after) {
-            stored.json = rpc::dump_json(to_json(group.after->intent));
+            stored.json = to_text(group.after->intent);
             stored.revision = group.after->revision;
         }
         batch.groups.push_back(std::move(stored));

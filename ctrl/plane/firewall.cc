@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 namespace slash32 {
@@ -37,18 +36,20 @@ Firewall::Firewall(Publisher& publisher, AddressSets& sets) : publisher_(publish
         free_rules_.push_back(RuleId{static_cast<uint16_t>(id)});
 }
 
-// The wanted rules, each with the id that it has already or a free one.
+// The wanted rules, each with the id that it has already or a free one. Both are in order.
 Result<std::vector<Firewall::Rule>> Firewall::number(const std::vector<RuleIntent>& wanted,
                                                      const std::vector<Rule>& present) {
-    std::map<RuleIntent, RuleId> known;
-    for (const Rule& rule : present)
-        known.emplace(rule.intent, rule.id);
     std::vector<Rule> numbered;
+    numbered.reserve(wanted.size());
+    size_t fresh = 0;
+    auto at = present.begin();
     for (const RuleIntent& rule : wanted) {
-        const auto at = known.find(rule);
-        numbered.push_back({rule, at != known.end() ? at->second : kNoRule});
+        while (at != present.end() && at->intent < rule)
+            ++at;
+        const bool is_known = at != present.end() && at->intent == rule;
+        numbered.push_back({rule, is_known ? at->id : kNoRule});
+        if (!is_known) ++fresh;
     }
-    const auto fresh = static_cast<size_t>(std::ranges::count(numbered, kNoRule, &Rule::id));
     if (fresh > free_rules_.size()) return fail(ErrorCode::kLimit, "", "no more rules");
     for (Rule& rule : numbered) {
         if (rule.id != kNoRule) continue;
@@ -60,12 +61,12 @@ Result<std::vector<Firewall::Rule>> Firewall::number(const std::vector<RuleInten
 
 // Gives back the ids of `from` that `kept` has not, when no worker can decide by them.
 void Firewall::free_ids(const std::vector<Rule>& from, const std::vector<Rule>& kept) {
-    std::set<RuleId> in_use;
+    std::vector<bool> in_use(kMaxRules);
     for (const Rule& rule : kept)
-        in_use.insert(rule.id);
+        in_use[rule.id.value()] = true;
     std::vector<RuleId> unused;
     for (const Rule& rule : from) {
-        if (!in_use.contains(rule.id)) unused.push_back(rule.id);
+        if (!in_use[rule.id.value()]) unused.push_back(rule.id);
     }
     if (unused.empty()) return;
     // What replaces them is sent after this call, so it is waited for from the next turn on.

@@ -2,42 +2,60 @@
 #include "ctrl/rpc/json_text.h"
 
 #include <fmt/format.h>
+#include <rapidjson/memorystream.h>
+#include <rapidjson/reader.h>
 
 #include <vector>
 
 namespace slash32::rpc {
 namespace {
 
-// Builds the document from the parser's events. Each of the functions returns false to stop.
-class Builder : public nlohmann::json_sax<Json> {
-  public:
-    bool null() override { return add(nullptr); }
-    bool boolean(bool value) override { return add(value); }
-    bool number_integer(number_integer_t value) override { return add(value); }
-    bool number_unsigned(number_unsigned_t value) override { return add(value); }
-    bool number_float(number_float_t value, const string_t& /*text*/) override {
-        return add(value);
+constexpr unsigned kParseFlags = rapidjson::kParseValidateEncodingFlag |
+                                 rapidjson::kParseFullPrecisionFlag |
+                                 rapidjson::kParseStopWhenDoneFlag;
+
+bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+// Half of a UTF-16 pair, which the reader lets through when it is the second and is escaped.
+bool has_surrogate(std::string_view utf8) {
+    for (size_t at = utf8.find('\xed'); at < utf8.size() - 1; at = utf8.find('\xed', at + 1)) {
+        if (static_cast<unsigned char>(utf8[at + 1]) >= 0xa0) return true;
     }
-    bool string(string_t& value) override { return add(std::move(value)); }
-    bool binary(binary_t& /*value*/) override { return false; }
+    return false;
+}
 
-    bool start_object(std::size_t /*size*/) override { return open(Json::value_t::object); }
-    bool start_array(std::size_t /*size*/) override { return open(Json::value_t::array); }
-    bool end_object() override { return close(); }
-    bool end_array() override { return close(); }
+// Builds the document from the reader's events, whose names are the reader's. Each of the functions
+// returns false to stop. RapidJSON reads several times faster than the document's own parser.
+class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> {
+  public:
+    // NOLINTBEGIN(readability-identifier-naming)
+    bool Null() { return add(nullptr); }
+    bool Bool(bool value) { return add(value); }
+    bool Int(int value) { return add(value); }
+    bool Uint(unsigned value) { return add(value); }
+    bool Int64(int64_t value) { return add(value); }
+    bool Uint64(uint64_t value) { return add(value); }
+    bool Double(double value) { return add(value); }
+    bool String(const char* text, size_t length, bool /*copy*/) {
+        if (has_surrogate({text, length})) return stop("is not JSON: a string is not Unicode");
+        return add(std::string(text, length));
+    }
+    bool StartObject() { return open(Json::value_t::object); }
+    bool StartArray() { return open(Json::value_t::array); }
+    bool EndObject(size_t /*members*/) { return close(); }
+    bool EndArray(size_t /*elements*/) { return close(); }
 
-    bool key(string_t& name) override {
+    bool Key(const char* text, size_t length, bool /*copy*/) {
+        if (has_surrogate({text, length})) return stop("is not JSON: a string is not Unicode");
         auto& members = open_.back()->get_ref<Json::object_t&>();
-        const auto [at, is_new] = members.emplace(std::move(name), nullptr);
+        const auto [at, is_new] = members.emplace(std::string(text, length), nullptr);
         if (!is_new) return stop("an object has a member twice");
         slot_ = &at->second;
         return true;
     }
-
-    bool parse_error(std::size_t position, const std::string& /*token*/,
-                     const nlohmann::detail::exception& /*why*/) override {
-        return stop(fmt::format("is not JSON: unexpected input at byte {}", position));
-    }
+    // NOLINTEND(readability-identifier-naming)
 
     Json root;
     std::string problem;
@@ -93,11 +111,22 @@ class Builder : public nlohmann::json_sax<Json> {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text) {
+    rapidjson::MemoryStream stream(text.data(), text.size());
+    rapidjson::Reader reader;
     Builder builder;
-    if (!Json::sax_parse(text.begin(), text.end(), &builder)) {
-        return fail(ErrorCode::kInvalid, "", std::move(builder.problem));
+    size_t end = 0;
+    if (reader.Parse<kParseFlags>(stream, builder)) {
+        // A NUL ends the input as the reader understands it; here, nothing but the length does.
+        while (stream.Tell() < text.size() && is_space(stream.Peek()))
+            stream.Take();
+        if (stream.Tell() == text.size()) return std::move(builder.root);
+        end = stream.Tell();
+    } else {
+        end = reader.GetErrorOffset();
     }
-    return std::move(builder.root);
+    if (builder.problem.empty())
+        builder.problem = fmt::format("is not JSON: unexpected input at byte {}", end + 1);
+    return fail(ErrorCode::kInvalid, "", std::move(builder.problem));
 }
 
 std::string dump_json(const Json& json) {

@@ -41,10 +41,10 @@ def filtered_pair(router: Router, directory: Any, count: int) -> None:
     """The generator's two ports with a group of `count` rules a direction, and its routes. The second
     answers from the addresses that the first one asks."""
     router.control.call("sg.apply", name=GROUP, rules=rules(count))
-    for name, socket, mac, address, base in zip(traffic.NAMES, traffic.sockets(directory), traffic.MACS,
-                                                traffic.SOURCES, ("10.254.0.0", "10.253.0.0")):
+    for name, socket, mac, address, network in zip(traffic.NAMES, traffic.sockets(directory), traffic.MACS,
+                                                   traffic.SOURCES, traffic.SOURCE_NETWORKS):
         router.control.call("port.apply", **{**port(name, socket, mac, address), "groups": [GROUP],
-                                             "allowed_pairs": [{"prefix": f"{base}/16"}]})
+                                             "allowed_pairs": [{"prefix": network}]})
     traffic.add_routes(router)
 
 
@@ -107,7 +107,7 @@ def established(context: Context) -> list[Figure]:
         "1,024 flows": lambda: sample(context, two_way(1024)),
         "100,000 flows": lambda: sample(context, two_way(100_000)),
         "1,000,000 flows": lambda: sample(context, two_way(million), flows=1 << 21),
-        "OVS-DPDK": lambda: ovs.sample(context, two_way(1024)),
+        "OVS-DPDK": lambda: ovs.sample(context, two_way(1024), rules(100)),
     })
     ours, io = got["1,024 flows"], got["testpmd io"]
     hundred, thousand = got["100,000 flows"], got["1,000,000 flows"]

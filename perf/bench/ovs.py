@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OVS-DPDK with connection tracking, from its Debian package, as a peer of the same generator: it tracks,
-rewrites both MAC addresses and decrements the TTL, as slash32d does."""
+"""OVS-DPDK with connection tracking, from its Debian package, as a peer of the same generator. Its flows do
+what slash32d does: they check each port's sources, track, hold new connections against the rules of the
+sending and of the receiving port, route by host routes, rewrite both MAC addresses and decrement the TTL.
+As Neutron's OVS firewall has it, a packet is tracked once when both ports are local."""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any, Iterator
 
 from . import traffic
 from .context import Context
@@ -21,10 +24,32 @@ VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
+def _matches(rules: list[dict[str, Any]], direction: str) -> Iterator[str]:
+    """The rules of a direction as matches of OpenFlow, which has no ranges of ports but masks."""
+    remote = "nw_dst" if direction == "egress" else "nw_src"
+    for rule in rules:
+        if rule["direction"] != direction:
+            continue
+        match = rule["protocol"]
+        if "remote_prefix" in rule:
+            match += f",{remote}={rule['remote_prefix']}"
+        if "port_min" not in rule:
+            yield match
+            continue
+        low, high = rule["port_min"], rule["port_max"]
+        while low <= high:
+            size = 1 << 15
+            while low % size != 0 or low + size - 1 > high:
+                size >>= 1
+            yield f"{match},tp_dst={low:#x}/{0x10000 - size:#x}"
+            low += size
+
+
 class Ovs:
     """One ovs-vswitchd with two vhost-user client ports, everything of it in one directory."""
 
-    def __init__(self, context: Context, children: Children, directory: Path) -> None:
+    def __init__(self, context: Context, children: Children, directory: Path,
+                 rules: list[dict[str, Any]]) -> None:
         if not Path(VSWITCHD).exists() or shutil.which("ovsdb-server") is None:
             raise BenchError("OVS-DPDK is not installed (package openvswitch-switch-dpdk)")
         self._directory = directory
@@ -51,18 +76,27 @@ class Ovs:
             self._vsctl("add-port", "br0", f"p{number}", "--", "set", "Interface", f"p{number}",
                         "type=dpdkvhostuserclient", f"options:vhost-server-path={socket}",
                         f"ofport_request={number}")
-        self._flows()
+        self._flows(rules)
         self._appctl("dpctl/ct-set-maxconns", "3000000")
 
-    def _flows(self) -> None:
-        rules = ["table=0,priority=10,ip,actions=ct(table=1)"]
-        for source, to, mac in ((1, 2, traffic.MACS[1]), (2, 1, traffic.MACS[0])):
-            send = f"mod_dl_src:{ROUTER_MAC},mod_dl_dst:{mac},dec_ttl,output:{to}"
-            rules += [f"table=1,priority=10,ct_state=+trk+est,ip,in_port={source},actions={send}",
-                      f"table=1,priority=9,ct_state=+trk+new,ip,in_port={source},"
-                      f"actions=ct(commit),{send}"]
+    def _flows(self, rules: list[dict[str, Any]]) -> None:
+        flows = ["table=1,priority=20,ct_state=+trk+est,ip,actions=resubmit(,2)",
+                 "table=3,priority=20,ct_state=+trk+est,ip,actions=output:NXM_NX_REG0[]"]
+        ports = zip(traffic.MACS, traffic.SOURCES, traffic.SOURCE_NETWORKS, traffic.addresses_behind())
+        for number, (mac, own, network, behind) in enumerate(ports, 1):
+            flows.append(f"table=0,priority=10,ip,in_port={number},dl_src={mac},nw_src={network},"
+                         "actions=ct(table=1)")
+            for match in _matches(rules, "egress"):
+                flows.append(f"table=1,priority=10,ct_state=+trk+new,in_port={number},{match},"
+                             "actions=resubmit(,2)")
+            send = f"mod_dl_src:{ROUTER_MAC},mod_dl_dst:{mac},dec_ttl,load:{number}->NXM_NX_REG0[]"
+            for host in [own, *behind]:
+                flows.append(f"table=2,priority=10,ip,nw_dst={host},actions={send},resubmit(,3)")
+            for match in _matches(rules, "ingress"):
+                flows.append(f"table=3,priority=10,ct_state=+trk+new,reg0={number},{match},"
+                             "actions=ct(commit),output:NXM_NX_REG0[]")
         path = self._directory / "flows"
-        path.write_text("\n".join(rules) + "\n")
+        path.write_text("\n".join(flows) + "\n")
         self._run("ovs-ofctl", "--bundle", "replace-flows", f"unix:{self._directory}/br0.mgmt", path)
 
     def counters(self) -> tuple[int, int]:
@@ -94,8 +128,9 @@ class Ovs:
             time.sleep(0.05)
 
 
-def sample(context: Context, options: list[object]) -> Sample:
+def sample(context: Context, options: list[object], rules: list[dict[str, Any]]) -> Sample:
+    """A fresh OVS-DPDK, both ports filtered by `rules`, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
-        ovs = Ovs(context, children, directory)
+        ovs = Ovs(context, children, directory, rules)
         return traffic.measure(context, children, directory, options, ovs.counters)

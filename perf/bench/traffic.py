@@ -18,6 +18,7 @@ DESTINATIONS = 1024
 MACS = ("02:00:00:01:00:01", "02:00:00:01:00:02")
 SOURCES = ("10.254.255.1", "10.253.255.1")
 FIRST_DESTINATIONS = ("10.253.0.0", "10.254.0.0")  # of the first, of the second port's packets
+SOURCE_NETWORKS = ("10.254.0.0/16", "10.253.0.0/16")  # of the first, of the second port's packets
 NAMES = ("a", "b")
 
 
@@ -43,10 +44,16 @@ def add_pair(router: Router, directory: Path) -> None:
     add_routes(router)
 
 
+def addresses_behind() -> list[list[str]]:
+    """The generator's destinations behind the first and behind the second port."""
+    return [[address_text(base + n) for n in range(DESTINATIONS)]
+            for base in (10 << 24 | 254 << 16, 10 << 24 | 253 << 16)]
+
+
 def add_routes(router: Router) -> None:
     """A host route for each of the generator's destinations."""
-    for to, base in (("b", 10 << 24 | 253 << 16), ("a", 10 << 24 | 254 << 16)):
-        router.add_routes([f"{address_text(base + n)}/32" for n in range(DESTINATIONS)], to)
+    for to, addresses in zip(NAMES, addresses_behind()):
+        router.add_routes([f"{address}/32" for address in addresses], to)
 
 
 def start_generator(context: Context, children: Children, directory: Path,

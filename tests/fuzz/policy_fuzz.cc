@@ -32,10 +32,11 @@ void read_json(const std::string& text) {
     for (const GroupKind kind : {GroupKind::kSecurityGroup, GroupKind::kAddressSet}) {
         const Result<GroupIntent> group = parse_group(kind, text);
         if (!group) continue;
-        const std::string written = to_json(*group).dump();
+        const std::string written = to_text(*group);
+        expect(rpc::Json::parse(written) == to_json(*group), "text and document differ");
         const Result<GroupIntent> again = parse_group(kind, written);
         expect(again.has_value(), "what was written is refused");
-        expect(to_json(*again).dump() == written, "what was written reads as something else");
+        expect(to_text(*again) == written, "what was written reads as something else");
         for (const RuleIntent& rule : group->rules)
             expect(!describe(rule).empty(), "a rule without words");
     }

@@ -3,10 +3,12 @@
 // envelope, and decoding with every kind of rule. The first byte chooses the size of the pieces.
 //
 // Properties: nothing crashes; a reply is always a whole frame of valid JSON; framing does not
-// depend on how the bytes were cut.
+// depend on how the bytes were cut; what is JSON, and what it means, is what the document's own
+// parser says.
 #include "ctrl/rpc/decode.h"
 #include "ctrl/rpc/envelope.h"
 #include "ctrl/rpc/frame.h"
+#include "ctrl/rpc/json_text.h"
 #include "dp/base/assert.h"
 
 #include <algorithm>
@@ -75,7 +77,19 @@ void check_reply(const std::string& frame) {
     S32_ASSERT(Json::accept(next.body));
 }
 
+void compare_parsers(std::string_view body) {
+    const Result<Json> parsed = parse_json(body);
+    if (parsed) {
+        S32_ASSERT(*parsed == Json::parse(body));
+    } else if (parsed.error().message.starts_with("is not JSON")) {
+        // That parser takes a byte order mark, and a NUL for the end.
+        const bool is_lax = body.starts_with("\xef\xbb\xbf") || body.find('\0') != body.npos;
+        S32_ASSERT(is_lax || !Json::accept(body));
+    }
+}
+
 void handle(std::string_view body) {
+    compare_parsers(body);
     const auto parsed = parse_request(body);
     if (const auto* refusal = std::get_if<Refusal>(&parsed)) {
         check_reply(make_error(refusal->id, refusal->error));

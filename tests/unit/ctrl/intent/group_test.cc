@@ -260,12 +260,22 @@ TEST(Groups, RulesAreWrittenAsTheyAreRead) {
         {R"({"direction":"ingress","ethertype":"ipv4","remote_set":"trusted"})",
          "ingress ipv4 from address set trusted"},
     };
+    GroupIntent wanted{.key = {GroupKind::kSecurityGroup, "web"},
+                       .owner = "someone",
+                       .stateful = false,
+                       .labels = {{"a", "\"b\\"}}};
     for (const auto& [json, line] : rules) {
         RuleIntent rule;
         ASSERT_TRUE(decode(rpc::Json::parse(json), path, rule).has_value()) << json;
         EXPECT_EQ(to_json(rule), rpc::Json::parse(json));
         EXPECT_EQ(describe(rule), line);
+        wanted.rules.push_back(rule);
     }
+    EXPECT_EQ(rpc::Json::parse(to_text(wanted)), to_json(wanted));
+    wanted.rules.clear();
+    EXPECT_EQ(rpc::Json::parse(to_text(wanted)), to_json(wanted));
+    wanted.key.kind = GroupKind::kAddressSet;
+    EXPECT_EQ(rpc::Json::parse(to_text(wanted)), to_json(wanted));
     RuleIntent rule;
     const auto icmp = R"({"direction":"ingress","ethertype":"ipv6","protocol":"icmp"})";
     ASSERT_TRUE(decode(rpc::Json::parse(icmp), path, rule).has_value());

@@ -116,6 +116,42 @@ TEST(Envelope, DocumentIsWhatPlainParsingMakes) {
     EXPECT_EQ(*parsed, Json::parse(text));
 }
 
+// The document's own parser is the oracle of what is JSON.
+class JsonTextTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(JsonTextTest, IsTakenAsPlainParsingTakesIt) {
+    const auto parsed = parse_json(GetParam());
+    ASSERT_EQ(parsed.has_value(), Json::accept(GetParam()));
+    if (parsed) {
+        EXPECT_EQ(*parsed, Json::parse(GetParam()));
+        EXPECT_EQ(parsed->type(), Json::parse(GetParam()).type());
+    } else {
+        EXPECT_TRUE(parsed.error().message.starts_with("is not JSON: ")) << parsed.error().message;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Texts, JsonTextTest,
+    testing::Values("", " ", "{}", " {} \r\n\t", "{}x", "{} {}", "[1,]", "[,1]", "{\"a\":1,}",
+                    "{\"a\"}", "{a:1}", "[", "{", "]", "nul", "nulll", "true", "\"", "\"a", "'a'",
+                    "0", "-0", "01", "-", "-1", "+1", ".5", "1.", "1.5e3", "1e", "1e999", "NaN",
+                    "Infinity", "0.1", "123456789.123456789", "4294967295", "4294967296",
+                    "-2147483649", "9223372036854775807", "-9223372036854775808",
+                    "18446744073709551615", "18446744073709551616", "0x10", "/*a*/1", "\"a\tb\"",
+                    "\"a\\tb\"", "\"\\x\"", "\"\\u12\"", "\"\\u0000\"", "\"\\ud800\"",
+                    "\"\\udc00\"", "{\"\\udfff\":1}", "\"\\ud83d\\ude00\"", "\"\\ud83d\\u0041\"",
+                    "\"\xed\x9f\xbf\"", "\"\xed\xa0\x80\"", "\"\xc0\xaf\"", "\"\xff\"", "\"\xe4\"",
+                    "\"\xf0\x9f\x98\x80\"", "\"\xf4\x90\x80\x80\"", std::string("[\0]", 3),
+                    std::string("\0", 1), std::string("\"a\0b\"", 5)));
+
+TEST(Envelope, NotJsonNamesTheByte) {
+    EXPECT_EQ(parse_json("[1,x]").error().message, "is not JSON: unexpected input at byte 4");
+    EXPECT_EQ(parse_json("{} x").error().message, "is not JSON: unexpected input at byte 4");
+    EXPECT_EQ(parse_json("[1").error().message, "is not JSON: unexpected input at byte 3");
+    // Not the end of the text, as a parser of C strings would have it.
+    EXPECT_EQ(parse_json({"{}\0", 3}).error().message, "is not JSON: unexpected input at byte 3");
+}
+
 TEST(Envelope, ErrorCodesAreStable) {
     const std::pair<ErrorCode, std::pair<int, const char*>> codes[] = {
         {ErrorCode::kInvalid, {-32602, "invalid"}},

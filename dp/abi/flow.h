@@ -20,6 +20,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -40,7 +41,12 @@ struct FlowKey {
     uint16_t destination_port;  // network byte order
     uint32_t where;             // ingress:12 | VRF:12 | protocol:8
 
-    bool operator==(const FlowKey&) const = default;
+    // By words: the comparison of arrays is a call of memcmp.
+    bool operator==(const FlowKey& other) const {
+        const auto a = std::bit_cast<std::array<uint64_t, 5>>(*this);
+        const auto b = std::bit_cast<std::array<uint64_t, 5>>(other);
+        return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4])) == 0;
+    }
     PortId ingress() const { return PortId{static_cast<uint16_t>(where >> 20)}; }
     VrfId vrf() const { return VrfId{static_cast<uint16_t>(where >> 8 & 0xfff)}; }
     uint8_t protocol() const { return static_cast<uint8_t>(where); }

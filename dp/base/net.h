@@ -23,7 +23,9 @@ namespace slash32 {
 struct Mac {
     std::array<uint8_t, 6> bytes{};
     constexpr auto operator<=>(const Mac&) const = default;
-    constexpr bool operator==(const Mac& other) const { return number() == other.number(); }
+    [[gnu::always_inline]] constexpr bool operator==(const Mac& other) const {
+        return number() == other.number();
+    }
     constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }
     constexpr bool is_zero() const { return number() == 0; }
 

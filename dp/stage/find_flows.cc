@@ -19,7 +19,7 @@ uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
     for_each_packet(mask, [&](unsigned i) {
         const PacketMeta& meta = burst.meta[i];
         FlowKey& key = context.scratch.keys[i];
-        key = flow_key(meta, *burst.in);
+        make_flow_key(meta, *burst.in, key);
         if (!is_icmp_error(meta)) [[likely]]
             return;
         const auto quoted = quoted_flow_key(burst.packets[i], meta, *burst.in);
@@ -52,8 +52,8 @@ void find_flows(WorkerContext& context, Burst& burst) {
     uint32_t mask = burst.live;
     const uint32_t errors = gather_keys(context, burst, mask);
     if (context.flows.enabled()) {
-        std::array<FlowRef, kBurstSize> found;
-        context.flows.lookup_bulk(mask, scratch.keys.data(), found.data());
+        const auto& found = scratch.found;
+        context.flows.lookup_bulk(mask, scratch.keys.data(), scratch.found.data());
         for_each_packet(mask & ~errors, [&](unsigned i) {
             if (found[i]) ride_flow(context, burst, i, found[i]);
         });
@@ -63,7 +63,7 @@ void find_flows(WorkerContext& context, Burst& burst) {
     }
     // Behind this stage a key is the packet's own.
     for_each_packet(errors & burst.miss,
-                    [&](unsigned i) { scratch.keys[i] = flow_key(burst.meta[i], *burst.in); });
+                    [&](unsigned i) { make_flow_key(burst.meta[i], *burst.in, scratch.keys[i]); });
 }
 
 }  // namespace slash32

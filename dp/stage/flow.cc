@@ -103,16 +103,21 @@ bool route_holds(const WorkerContext& context, const FlowRef& flow) {
     return true;
 }
 
-// Has nothing changed that the flow was decided by, or does it hold all the same?
-Holds flow_holds(WorkerContext& context, const FlowRef& flow) {
+// Something has changed: does the flow hold all the same?
+[[gnu::noinline]] Holds judge_anew(WorkerContext& context, const FlowRef& flow) {
     FlowDirection& forward = flow.forward();
-    if (forward.epoch.load(std::memory_order_relaxed) == context.scratch.epoch) [[likely]]
-        return Holds::kYes;
     if (is_over(*flow.entry)) return Holds::kNo;
     if (const Holds holds = filters_hold(context, *flow.entry); holds != Holds::kYes) return holds;
     if (!route_holds(context, flow)) return Holds::kNo;
     forward.epoch.store(context.scratch.epoch, std::memory_order_relaxed);
     return Holds::kYes;
+}
+
+// Has nothing changed that the flow was decided by, or does it hold all the same?
+inline Holds flow_holds(WorkerContext& context, const FlowRef& flow) {
+    if (flow.forward().epoch.load(std::memory_order_relaxed) == context.scratch.epoch) [[likely]]
+        return Holds::kYes;
+    return judge_anew(context, flow);
 }
 
 // Tells the table of a transition that this worker has made.

@@ -244,8 +244,7 @@ Refusal parse_extensions(const HeaderView& view, uint32_t total, PacketMeta& met
                           chain.protocol);
 }
 
-Refusal parse_ipv6(const rte_mbuf* /*packet*/, const HeaderView& view, PacketMeta& meta,
-                   bool& group) {
+Refusal parse_ipv6(const HeaderView& view, PacketMeta& meta, bool& group) {
     const auto* ip = view.at<Ipv6Header>(kL2);
     if (ip == nullptr) {
         return view.missing(kL2, sizeof(Ipv6Header), DropReason::kTruncatedIpv6);
@@ -296,31 +295,31 @@ Refusal offload_request(const rte_mbuf* packet, PacketMeta& meta) {
     return {};
 }
 
-// Ethernet, and which of the masks of kinds the packet belongs to.
-void parse_frame(WorkerContext& context, Burst& burst, unsigned i) {
+void parse_packet(WorkerContext& context, Burst& burst, unsigned i) {
     rte_mbuf* packet = burst.packets[i];
     PacketMeta& meta = burst.meta[i];
+    const uint32_t bit = 1u << i;
     meta = PacketMeta{};
     if (packet->nb_segs > 1) [[unlikely]] {
         pull_headers(packet, kMaxHeaderBytes);
     }
-    if (Refusal refusal = parse_ethernet(*burst.in, packet, HeaderView(packet), meta)) {
-        return drop(context, burst, i, *refusal);
-    }
-    uint32_t& mask = meta.kind == PacketKind::kIpv4   ? burst.ipv4
-                     : meta.kind == PacketKind::kIpv6 ? burst.ipv6
-                                                      : burst.arp;
-    mask |= 1u << i;
-}
-
-// All of an IP packet. `parse_ip` is the family's.
-template <typename ParseIp>
-void parse_packet(WorkerContext& context, Burst& burst, unsigned i, ParseIp parse_ip) {
-    rte_mbuf* packet = burst.packets[i];
-    PacketMeta& meta = burst.meta[i];
-    const uint32_t bit = 1u << i;
+    const HeaderView view(packet);
     bool group = false;
-    Refusal refusal = parse_ip(packet, HeaderView(packet), meta, group);
+    Refusal refusal = parse_ethernet(*burst.in, packet, view, meta);
+    if (refusal) return drop(context, burst, i, *refusal);
+    if (meta.kind == PacketKind::kIpv4) {
+        burst.ipv4 |= bit;
+        refusal = parse_ipv4(packet, view, meta, group);
+    } else if (meta.kind == PacketKind::kIpv6) {
+        burst.ipv6 |= bit;
+        refusal = parse_ipv6(view, meta, group);
+        if (meta.protocol == kProtoIcmp6 && meta.l4_length != 0) burst.icmp6 |= bit;
+    } else {
+        burst.arp |= bit;
+        refusal = parse_arp(view, meta);
+        if (refusal) drop(context, burst, i, *refusal);
+        return;
+    }
     if (!refusal) refusal = offload_request(packet, meta);
     if (refusal) return drop(context, burst, i, *refusal);
 
@@ -341,20 +340,9 @@ void parse(WorkerContext& context, Burst& burst) {
     uint64_t bytes = 0;
     for_each_packet(burst.live, [&](unsigned i) {
         bytes += burst.packets[i]->pkt_len;
-        parse_frame(context, burst, i);
+        parse_packet(context, burst, i);
     });
     counters.rx_bytes.add(bytes);
-    for_each_packet(burst.arp, [&](unsigned i) {
-        if (Refusal refusal = parse_arp(HeaderView(burst.packets[i]), burst.meta[i])) {
-            drop(context, burst, i, *refusal);
-        }
-    });
-    for_each_packet(burst.ipv4, [&](unsigned i) { parse_packet(context, burst, i, parse_ipv4); });
-    for_each_packet(burst.ipv6, [&](unsigned i) {
-        parse_packet(context, burst, i, parse_ipv6);
-        const PacketMeta& meta = burst.meta[i];
-        if (meta.protocol == kProtoIcmp6 && meta.l4_length != 0) burst.icmp6 |= 1u << i;
-    });
 }
 
 }  // namespace slash32

@@ -112,9 +112,9 @@ inline uint64_t hash_key(const FlowKey& key, const std::array<uint64_t, 4>& seed
     return multiply_fold(a ^ ends, std::rotl(b, 32) ^ seed[1]);
 }
 
-// The key of a packet from a port. REQUIRES: meta is of a parsed IP packet.
-inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in) {
-    FlowKey key;
+// The key of a packet from a port, made in place: a copy made at once of what has just been written
+// in smaller pieces stalls the core. REQUIRES: meta is of a parsed IP packet.
+inline void make_flow_key(const PacketMeta& meta, const PortConfig& in, FlowKey& key) {
     if (meta.kind == PacketKind::kIpv4) {
         const auto& ip = *reinterpret_cast<const Ipv4Header*>(meta.l3);
         key.source = flow_address(ip.source.get());
@@ -129,6 +129,10 @@ inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in) {
     key.source_port = ports.source;
     key.destination_port = ports.destination;
     key.where = FlowKey::pack(ingress_class(in), in.vrf, meta.protocol);
+}
+inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in) {
+    FlowKey key;
+    make_flow_key(meta, in, key);
     return key;
 }
 

@@ -20,9 +20,9 @@
 
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 namespace slash32 {
@@ -43,9 +43,15 @@ struct FlowKey {
 
     // By words: the comparison of arrays is a call of memcmp.
     bool operator==(const FlowKey& other) const {
-        const auto a = std::bit_cast<std::array<uint64_t, 5>>(*this);
-        const auto b = std::bit_cast<std::array<uint64_t, 5>>(other);
-        return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4])) == 0;
+        return ((source[0] ^ other.source[0]) | (source[1] ^ other.source[1]) |
+                (destination[0] ^ other.destination[0]) | (destination[1] ^ other.destination[1]) |
+                (ends() ^ other.ends())) == 0;
+    }
+    // What is not an address: ports and `where`.
+    uint64_t ends() const {
+        uint64_t word;
+        std::memcpy(&word, &source_port, sizeof word);
+        return word;
     }
     PortId ingress() const { return PortId{static_cast<uint16_t>(where >> 20)}; }
     VrfId vrf() const { return VrfId{static_cast<uint16_t>(where >> 8 & 0xfff)}; }

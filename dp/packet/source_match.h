@@ -47,7 +47,7 @@ inline bool port_has_mac(const PortConfig& port, const Mac& mac) {
 }
 
 template <typename Address>
-SourceMatch match_source(const PortConfig& port, const Mac& mac, const Address& address) {
+inline SourceMatch match_source(const PortConfig& port, const Mac& mac, const Address& address) {
     for (unsigned i = 0; i < port.source_count; ++i) {
         const SourcePair& source = port.sources[i];
         if (source.mac == mac && prefix_covers(source.prefix, address)) {

@@ -31,7 +31,7 @@ namespace slash32 {
 // What one stage of the filter leaves for the next, by packet of the burst.
 struct FlowScratch {
     std::array<FlowKey, kBurstSize> keys;
-    std::array<FlowRef, kBurstSize> found;          // by find_flows, for its own use
+    std::array<FlowRef, kBurstSize> found;          // by key, of those looked up
     std::array<FragmentHead, kBurstSize> heads;     // of later parts of fragmented packets
     std::array<PolicyVerdict, kBurstSize> egress;   // of the source port's policy
     std::array<PolicyVerdict, kBurstSize> ingress;  // of the destination port's

@@ -52,13 +52,10 @@ void find_flows(WorkerContext& context, Burst& burst) {
     uint32_t mask = burst.live;
     const uint32_t errors = gather_keys(context, burst, mask);
     if (context.flows.enabled()) {
-        const auto& found = scratch.found;
         context.flows.lookup_bulk(mask, scratch.keys.data(), scratch.found.data());
-        for_each_packet(mask & ~errors, [&](unsigned i) {
-            if (found[i]) ride_flow(context, burst, i, found[i]);
-        });
+        ride_flows(context, burst, mask & ~errors);
         for_each_packet(mask & errors, [&](unsigned i) {
-            if (found[i]) ride_flow_as_error(context, burst, i, found[i]);
+            if (scratch.found[i]) ride_flow_as_error(context, burst, i, scratch.found[i]);
         });
     }
     // Behind this stage a key is the packet's own.

@@ -171,6 +171,30 @@ void take_next_hop(Burst& burst, unsigned i, const FlowRef& flow) {
     if ((marks & kFlowJudgeIngress) == 0) burst.judge_ingress &= ~bit;
 }
 
+void refresh(const WorkerContext& context, const FlowRef& flow) {
+    std::atomic<uint32_t>& last_seen = flow.forward().last_seen;
+    if (last_seen.load(std::memory_order_relaxed) != context.seconds)
+        last_seen.store(context.seconds, std::memory_order_relaxed);
+}
+
+// A packet that may move its connection from one state to another.
+[[gnu::noinline]] void ride_tracked(WorkerContext& context, Burst& burst, unsigned i,
+                                    const FlowRef& flow) {
+    if (is_over(*flow.entry)) return;
+    const TrackResult result =
+        track(burst.meta[i], flow.direction, context.seconds, context.flows.limits(), *flow.entry);
+    note(context, flow, result);
+    if (result.verdict == TrackVerdict::kInvalid)
+        return drop(context, burst, i, DropReason::kInvalidState);
+    if (result.verdict == TrackVerdict::kEnd) take_next_hop(burst, i, flow);
+    if (result.verdict != TrackVerdict::kAccept) {
+        context.flows.kill(*flow.entry);
+        return;
+    }
+    if (result.refresh) refresh(context, flow);
+    take_next_hop(burst, i, flow);
+}
+
 }  // namespace
 
 uint32_t filter_generation(const PortConfig& port) {
@@ -206,29 +230,16 @@ uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress) {
     return marks;
 }
 
-void ride_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
-    if (const Holds holds = flow_holds(context, flow); holds != Holds::kYes)
-        return refuse_flow(context, burst, i, flow, holds);
-    const PacketMeta& meta = burst.meta[i];
-    FlowDirection& forward = flow.forward();
-    bool refresh = true;
-    if (is_tracked(meta, flow)) {
-        if (is_over(*flow.entry)) return;
-        const TrackResult result =
-            track(meta, flow.direction, context.seconds, context.flows.limits(), *flow.entry);
-        note(context, flow, result);
-        if (result.verdict == TrackVerdict::kInvalid)
-            return drop(context, burst, i, DropReason::kInvalidState);
-        if (result.verdict == TrackVerdict::kEnd) take_next_hop(burst, i, flow);
-        if (result.verdict != TrackVerdict::kAccept) {
-            context.flows.kill(*flow.entry);
-            return;
-        }
-        refresh = result.refresh;
-    }
-    if (refresh && forward.last_seen.load(std::memory_order_relaxed) != context.seconds)
-        forward.last_seen.store(context.seconds, std::memory_order_relaxed);
-    take_next_hop(burst, i, flow);
+void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
+    for_each_packet(mask, [&](unsigned i) {
+        const FlowRef flow = context.scratch.found[i];  // a copy: the stores below cannot change it
+        if (!flow) return;
+        if (const Holds holds = flow_holds(context, flow); holds != Holds::kYes) [[unlikely]]
+            return refuse_flow(context, burst, i, flow, holds);
+        if (is_tracked(burst.meta[i], flow)) return ride_tracked(context, burst, i, flow);
+        refresh(context, flow);
+        take_next_hop(burst, i, flow);
+    });
 }
 
 void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {

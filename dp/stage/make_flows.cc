@@ -61,7 +61,8 @@ std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
         case FlowTable::Linked::kExists:
             // Made by the packet before, or by another worker meanwhile.
             flows.give_back(*entry);
-            ride_flow(context, burst, i, other);
+            context.scratch.found[i] = other;
+            ride_flows(context, burst, 1u << i);
             return {};
         case FlowTable::Linked::kClash:
             flows.give_back(*entry);

@@ -105,11 +105,9 @@ inline PortId ingress_class(const PortConfig& port) {
 
 // REQUIRES: seed is secret, or a VM chooses which keys collide.
 inline uint64_t hash_key(const FlowKey& key, const std::array<uint64_t, 4>& seed) {
-    uint64_t ends;
-    std::memcpy(&ends, &key.source_port, sizeof ends);
     const uint64_t a = multiply_fold(key.source[0] ^ seed[0], key.source[1] ^ seed[1]);
     const uint64_t b = multiply_fold(key.destination[0] ^ seed[2], key.destination[1] ^ seed[3]);
-    return multiply_fold(a ^ ends, std::rotl(b, 32) ^ seed[1]);
+    return multiply_fold(a ^ key.ends(), std::rotl(b, 32) ^ seed[1]);
 }
 
 // The key of a packet from a port, made in place: a copy made at once of what has just been written

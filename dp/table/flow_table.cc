@@ -65,15 +65,17 @@ FlowTable::Place FlowTable::place(uint64_t hash) const {
     return {&shared_->buckets[first], &shared_->buckets[second], tag};
 }
 
+FlowRef FlowTable::linked(const FlowBucket& bucket, unsigned at) const {
+    // Pairs with the release of put_link(): the entry is complete.
+    const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
+    if (link == 0) return {};
+    return {&shared_->entries[(link - 1) >> 1], (link - 1) & 1};
+}
+
 FlowRef FlowTable::find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const {
     for (unsigned match = match_tags(bucket, tag); match != 0; match &= match - 1) {
-        const auto at = static_cast<unsigned>(std::countr_zero(match));
-        // Pairs with the release of insert(): the entry is complete.
-        const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
-        if (link == 0) continue;
-        FlowEntry& entry = shared_->entries[(link - 1) >> 1];
-        const unsigned direction = (link - 1) & 1;
-        if (entry.directions[direction].key == key) return {&entry, direction};
+        const FlowRef flow = linked(bucket, static_cast<unsigned>(std::countr_zero(match)));
+        if (flow && flow.forward().key == key) return flow;
     }
     return {};
 }
@@ -96,18 +98,18 @@ void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, FlowRef* found) 
         places[i] = place(hash(keys[i]));
         rte_prefetch0(places[i].first);
     }
+    // The first entry whose tag agrees: nearly always the flow, if there is one.
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(lanes));
+        found[i] = {};
         const unsigned match = match_tags(*places[i].first, places[i].tag);
         if (match == 0) continue;
-        const uint32_t link =
-            places[i].first->links[static_cast<unsigned>(std::countr_zero(match))].load(
-                std::memory_order_relaxed);
-        if (link != 0) rte_prefetch0(&shared_->entries[(link - 1) >> 1].directions[(link - 1) & 1]);
+        found[i] = linked(*places[i].first, static_cast<unsigned>(std::countr_zero(match)));
+        if (found[i]) rte_prefetch0(&found[i].forward());
     }
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(lanes));
-        found[i] = find(keys[i], places[i]);
+        if (!found[i] || found[i].forward().key != keys[i]) found[i] = find(keys[i], places[i]);
     }
 }
 

@@ -89,6 +89,8 @@ class FlowTable {
     };
     Place place(uint64_t hash) const;
     FlowRef find(const FlowKey& key, const Place& place) const;
+    // What the link at a place of the bucket leads to.
+    FlowRef linked(const FlowBucket& bucket, unsigned at) const;
     FlowRef find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const;
     bool put_both(const Place& a, const Place& b, uint32_t link);
     void remove(const FlowKey& key, uint32_t link);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipeline without devices: cycles a packet of the whole and of each stage, for bursts of 32
-// small UDP packets of 1,024 flows from one VM's port to another's (docs/decisions/0012).
+// small UDP packets from one VM's port to another's: through open filters, on flows that are there,
+// and each the first of its flow, the last two with 100 rules at both ports.
 //
-// A burst is made as a vhost device makes it (buffers from the pool, bytes just copied into them)
-// and freed as one frees it, both outside of the measured time. What is printed is the median over
-// all bursts, so that a burst in which something else had the core does not count.
-#include "ctrl/fib/fib.h"
+//     pipeline_bench [--bursts=N] [Google Benchmark's options]
+//
+// A burst is made and freed outside of the measured time. What is printed is the median over all
+// bursts, so that a burst in which something else had the core does not count.
 #include "dp/worker/pipeline.h"
-#include "tests/support/packet.h"
+#include "perf/micro/bench_router.h"
 
 #include <benchmark/benchmark.h>
 #include <rte_cycles.h>
@@ -19,27 +20,17 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <iterator>
-#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
-namespace slash32 {
+namespace slash32::bench {
 namespace {
 
-using test::Bytes;
-
-constexpr unsigned kFlows = 1024;
 constexpr unsigned kPoolSize = 8191;
 constexpr unsigned kPoolCache = 256;
 // Small, so that a burst lies in a few pages of 4 KB: the router's buffers are in large ones.
 constexpr uint16_t kDataRoom = RTE_PKTMBUF_HEADROOM + 128;
-constexpr PortId kFrom{1};
-constexpr PortId kTo{2};
-constexpr NextHopId kHop{1};
-const Mac kGatewayMac = test::mac("02:00:5e:00:01:01");
-const Mac kFromMac = test::mac("02:00:00:01:00:01");
-const Mac kToMac = test::mac("02:00:00:01:00:02");
 
 struct Step {
     const char* name;
@@ -49,124 +40,14 @@ struct Step {
 // The stages behind the deciding ones.
 constexpr Step kLastStages[] = {{"offload", resolve_offloads}, {"transmit", transmit}};
 
-class NoReaders final : public Reclaimer {
-  public:
-    void defer(Callback callback, void* argument) override { callback(argument); }
-    void drain() override {}
+struct Traffic {
+    const char* name;
+    Filter filter;
+    bool fresh;  // every packet begins a flow
 };
-
-uint16_t free_all(TxPort&, WorkerId, rte_mbuf** packets, uint16_t n) {
-    rte_pktmbuf_free_bulk(packets, n);
-    return n;
-}
-
-std::string destination(bool ipv6, unsigned flow) {
-    const std::string low = std::to_string(flow % 256);
-    const std::string high = std::to_string(flow / 256);
-    return ipv6 ? "2001:db8:1::" + high + ":" + low : "10.253." + high + "." + low;
-}
-
-// A worker's context with two ports and a host route for each flow.
-class Router {
-  public:
-    explicit Router(rte_mempool* pool)
-        : counters_(std::make_unique<WorkerCounterBlock>()),
-          ports_(kMaxPorts),
-          adjacencies_(kMaxAdjacencies),
-          captures_(kMaxPorts) {
-        auto fib = Fib::create({}, mapped_memory(), reclaimer_);
-        if (!fib) std::abort();
-        fib_ = std::move(*fib);
-        for (const bool ipv6 : {false, true}) {
-            for (unsigned flow = 0; flow < kFlows; ++flow) {
-                const IpPrefix route = parse_prefix(destination(ipv6, flow)).value();
-                if (!fib_->add(VrfId{0}, route, kHop)) std::abort();
-            }
-        }
-        add_port(kFrom, kFromMac, "10.254.255.1", "2001:db8::1");
-        add_port(kTo, kToMac, "10.253.255.1", "2001:db8::2");
-        adjacencies_[kHop.value()] = Adjacency{.kind = AdjacencyKind::kEthernet,
-                                               .reserved = 0,
-                                               .port = kTo,
-                                               .mtu = kDefaultMtu,
-                                               .destination = kToMac,
-                                               .source = kGatewayMac};
-        context_.tsc_hz = rte_get_tsc_hz();
-        context_.ports = ports_.data();
-        context_.adjacencies = adjacencies_.data();
-        context_.captures = captures_.data();
-        context_.fib = fib_->view();
-        context_.counters = counters_.get();
-        context_.pool = pool;
-    }
-
-    WorkerContext& context() { return context_; }
-    const PortConfig* in() const { return &configs_[0]; }
-
-  private:
-    void add_port(PortId id, const Mac& mac, const char* ipv4, const char* ipv6) {
-        TxPort& tx = devices_[id.value() - 1];
-        tx.transmit = free_all;
-        tx.port = id;
-        tx.offloads = kTxChecksum | kTxTso4 | kTxTso6 | kTxMultiSegment;
-        tx.ready = true;
-        PortConfig& config = configs_[id.value() - 1];
-        config.id = id;
-        config.flags = kPortSecurity | kFilterOpen;
-        config.mac = mac;
-        config.router_mac = kGatewayMac;
-        config.tx = &tx;
-        config.gateway4 = parse_ip("169.254.0.1")->ipv4();
-        config.gateway6 = parse_ip("fe80::1")->ipv6();
-        for (const char* address : {ipv4, ipv6}) {
-            config.sources[config.source_count++] =
-                SourcePair{.prefix = parse_prefix(address).value(), .mac = mac, .fixed = true};
-        }
-        ports_[id.value()] = &config;
-    }
-
-    NoReaders reclaimer_;
-    std::unique_ptr<Fib> fib_;
-    std::unique_ptr<WorkerCounterBlock> counters_;
-    std::vector<const PortConfig*> ports_;
-    std::vector<Adjacency> adjacencies_;
-    std::vector<Capture*> captures_;
-    std::array<TxPort, 2> devices_;
-    std::array<PortConfig, 2> configs_;
-    WorkerContext context_;
-};
-
-// Makes the bursts of one family, flow after flow.
-class Sender {
-  public:
-    Sender(rte_mempool* pool, bool ipv6) : pool_(pool) {
-        for (unsigned flow = 0; flow < kFlows; ++flow) {
-            const std::string to = destination(ipv6, flow);
-            const test::Layer ip =
-                ipv6 ? test::ip6("2001:db8::1", to) : test::ip4("10.254.255.1", to);
-            frames_.push_back((test::eth(kFromMac, kGatewayMac) / ip /
-                               test::udp(1024, static_cast<uint16_t>(flow)) /
-                               test::raw(test::counting(ipv6 ? 2 : 18)))
-                                  .bytes());
-        }
-    }
-
-    void fill(Burst& burst) {
-        if (rte_pktmbuf_alloc_bulk(pool_, burst.packets.data(), kBurstSize) != 0) std::abort();
-        for (rte_mbuf* packet : burst.packets) {
-            const Bytes& frame = frames_[next_++ % kFlows];
-            std::memcpy(rte_pktmbuf_mtod(packet, void*), frame.data(), frame.size());
-            packet->data_len = static_cast<uint16_t>(frame.size());
-            packet->pkt_len = packet->data_len;
-        }
-        burst.live = UINT32_MAX;
-    }
-
-  private:
-    rte_mempool* pool_;
-    std::vector<Bytes> frames_;
-    unsigned next_ = 0;
-};
+constexpr Traffic kTraffic[] = {{"open", Filter::kOpen, false},
+                                {"established", Filter::kHundred, false},
+                                {"new", Filter::kHundred, true}};
 
 // What two readings of the clock cost that have nothing between them.
 uint64_t clock_cycles() {
@@ -208,9 +89,18 @@ void report(benchmark::State& state, std::vector<uint64_t>& cycles) {
 }
 
 // stage: empty for the whole.
-void measure(benchmark::State& state, rte_mempool* pool, bool ipv6, const std::string& stage) {
-    Router router(pool);
-    Sender sender(pool, ipv6);
+void measure(benchmark::State& state, rte_mempool* pool, bool ipv6, const Traffic& traffic,
+             const std::string& stage) {
+    const size_t packets = static_cast<size_t>(state.max_iterations) * kBurstSize;
+    Router router(pool, traffic.filter, traffic.fresh ? packets + kFlows : 2 * kFlows);
+    Sender sender(pool, ipv6, traffic.fresh);
+    // Flows and tables are met once before.
+    for (unsigned sent = 0; sent < kFlows; sent += kBurstSize) {
+        Burst burst;
+        burst.in = router.in();
+        sender.fill(burst);
+        run_pipeline(router.context(), burst);
+    }
     std::vector<uint64_t> cycles;
     for (auto _ : state) {
         Burst burst;
@@ -219,41 +109,63 @@ void measure(benchmark::State& state, rte_mempool* pool, bool ipv6, const std::s
         cycles.push_back(stage.empty() ? run_measured(router.context(), burst)
                                        : run_stages(router.context(), burst, stage));
     }
-    if (router.context().port_counters(kFrom).forwarded.get() != cycles.size() * kBurstSize)
+    if (router.forwarded() != packets + kFlows)
         state.SkipWithError("not every packet was forwarded");
     report(state, cycles);
 }
 
-void register_all(rte_mempool* pool) {
-    for (const bool ipv6 : {false, true}) {
-        const std::string family = ipv6 ? "ipv6/" : "ipv4/";
-        const auto add = [&](const std::string& name, const std::string& stage) {
-            benchmark::RegisterBenchmark((family + name).c_str(), [=](benchmark::State& state) {
-                measure(state, pool, ipv6, stage);
-            })->Iterations(20000);
-        };
-        add("pipeline", "");
-        for (const Stage& stage : kDecisionStages)
-            add(stage.name, stage.name);
-        for (const Step& stage : kLastStages)
-            add(stage.name, stage.name);
+void register_all(rte_mempool* pool, int64_t bursts) {
+    for (const Traffic& traffic : kTraffic) {
+        for (const bool ipv6 : {false, true}) {
+            const std::string prefix = std::string(ipv6 ? "ipv6/" : "ipv4/") + traffic.name + "/";
+            const auto add = [&](const std::string& name, const std::string& stage) {
+                benchmark::RegisterBenchmark((prefix + name).c_str(), [=](benchmark::State& state) {
+                    measure(state, pool, ipv6, traffic, stage);
+                })->Iterations(bursts);
+            };
+            add("pipeline", "");
+            for (const Stage& stage : kDecisionStages)
+                add(stage.name, stage.name);
+            for (const Step& stage : kLastStages)
+                add(stage.name, stage.name);
+        }
     }
 }
 
+// The number of bursts, taken from the arguments.
+int64_t take_bursts(int& argc, char** argv) {
+    constexpr std::string_view kOption = "--bursts=";
+    int64_t bursts = 20000;
+    int kept = 1;
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word = argv[i];
+        if (word.starts_with(kOption)) {
+            bursts = std::max(1L, std::atol(argv[i] + kOption.size()));
+        } else {
+            argv[kept++] = argv[i];
+        }
+    }
+    argc = kept;
+    return bursts;
+}
+
 }  // namespace
-}  // namespace slash32
+}  // namespace slash32::bench
 
 int main(int argc, char** argv) {
+    using namespace slash32::bench;  // NOLINT: a main file
+    const int64_t bursts = take_bursts(argc, argv);
     benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     std::array<const char*, 9> eal{"pipeline_bench", "--no-huge",  "--no-shconf",
                                    "--no-telemetry", "-m",         "256",
                                    "--no-pci",       "--lcores=0", nullptr};
     if (rte_eal_init(static_cast<int>(eal.size()) - 1, const_cast<char**>(eal.data())) < 0)
         return 1;
-    rte_mempool* pool = rte_pktmbuf_pool_create("bench", slash32::kPoolSize, slash32::kPoolCache,
-                                                64, 2176, SOCKET_ID_ANY);
+    rte_mempool* pool =
+        rte_pktmbuf_pool_create("bench", kPoolSize, kPoolCache, 64, kDataRoom, SOCKET_ID_ANY);
     if (pool == nullptr) return 1;
-    slash32::register_all(pool);
+    register_all(pool, bursts);
     benchmark::RunSpecifiedBenchmarks();
     return 0;
 }

@@ -111,6 +111,7 @@ ALL = [
     Part("build", "release build, as it is installed", run_build),
     Part("style", "include rules, banned calls, claims, headers alone", pytest_part("style", 600)),
     Part("unit", "GoogleTest cases", run_unit),
+    Part("perf", "instructions of the packet path, against the baseline", pytest_part("perf", 300)),
     Part("asan", "the same with AddressSanitizer and UBSan", run_asan, only_by_name=True),
     Part("tsan", "rings and tables with ThreadSanitizer", run_tsan, only_by_name=True),
     Part("fuzz", "libFuzzer targets, a short run of each", fuzz.run, only_by_name=True),

@@ -260,10 +260,11 @@ TEST(Groups, RulesAreWrittenAsTheyAreRead) {
         {R"({"direction":"ingress","ethertype":"ipv4","remote_set":"trusted"})",
          "ingress ipv4 from address set trusted"},
     };
-    GroupIntent wanted{.key = {GroupKind::kSecurityGroup, "web"},
-                       .owner = "someone",
-                       .stateful = false,
-                       .labels = {{"a", "\"b\\"}}};
+    GroupIntent wanted;
+    wanted.key.name = "web";
+    wanted.owner = "someone";
+    wanted.stateful = false;
+    wanted.labels = {{"a", "\"b\\"}};
     for (const auto& [json, line] : rules) {
         RuleIntent rule;
         ASSERT_TRUE(decode(rpc::Json::parse(json), path, rule).has_value()) << json;

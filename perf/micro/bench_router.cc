@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "perf/micro/bench_router.h"
+
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace slash32::bench {
+namespace {
+
+constexpr NextHopId kHop{1};
+constexpr unsigned kRules = 100;
+const Mac kGatewayMac = test::mac("02:00:5e:00:01:01");
+const Mac kFromMac = test::mac("02:00:00:01:00:01");
+const Mac kToMac = test::mac("02:00:00:01:00:02");
+
+uint16_t free_all(TxPort&, WorkerId, rte_mbuf** packets, uint16_t n) {
+    rte_pktmbuf_free_bulk(packets, n);
+    return n;
+}
+
+std::string destination(bool ipv6, unsigned flow) {
+    const std::string low = std::to_string(flow % 256);
+    const std::string high = std::to_string(flow / 256);
+    return ipv6 ? "2001:db8:1::" + high + ":" + low : "10.253." + high + "." + low;
+}
+
+// As in the end-to-end benchmark: half of the rules name a remote address, half a range of ports.
+std::vector<PolicyRule> rules(PolicyDirection direction) {
+    std::vector<PolicyRule> all;
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+        PolicyRule rule{.direction = direction, .family = family};
+        const auto add = [&](const PolicyRule& added) {
+            all.push_back(added);
+            all.back().id = RuleId{static_cast<uint16_t>(all.size())};
+        };
+        for (unsigned n = 0; n < kRules - 1; ++n) {
+            PolicyRule one = rule;
+            if (n % 2 == 0) {
+                one.protocol = kProtoUdp;
+                const std::string host = std::to_string(n);
+                one.prefix = parse_prefix(family == Family::kIpv4 ? "172.16.0." + host
+                                                                  : "2001:db8:9::" + host)
+                                 .value();
+            } else {
+                one.protocol = kProtoTcp;
+                one.low = static_cast<uint16_t>(10000 + n * 5);
+                one.high = static_cast<uint16_t>(one.low + 3);
+            }
+            add(one);
+        }
+        rule.protocol = kProtoUdp;
+        add(rule);
+    }
+    return all;
+}
+
+}  // namespace
+
+Router::Router(rte_mempool* pool, Filter filter, size_t flows)
+    : counters_(std::make_unique<WorkerCounterBlock>()),
+      ports_(kMaxPorts),
+      adjacencies_(kMaxAdjacencies),
+      captures_(kMaxPorts) {
+    auto fib = Fib::create({}, mapped_memory(), reclaimer_);
+    if (!fib) std::abort();
+    fib_ = std::move(*fib);
+    for (const bool ipv6 : {false, true}) {
+        for (unsigned flow = 0; flow < kFlows; ++flow) {
+            const IpPrefix route = parse_prefix(destination(ipv6, flow)).value();
+            if (!fib_->add(VrfId{0}, route, kHop)) std::abort();
+        }
+    }
+    add_port(kFrom, kFromMac, "10.254.255.1", "2001:db8::1");
+    add_port(kTo, kToMac, "10.253.255.1", "2001:db8::2");
+    adjacencies_[kHop.value()] = Adjacency{.kind = AdjacencyKind::kEthernet,
+                                           .reserved = 0,
+                                           .port = kTo,
+                                           .mtu = kDefaultMtu,
+                                           .destination = kToMac,
+                                           .source = kGatewayMac};
+    context_.tsc_hz = rte_get_tsc_hz();
+    context_.seconds = 1;
+    context_.ports = ports_.data();
+    context_.adjacencies = adjacencies_.data();
+    context_.captures = captures_.data();
+    context_.fib = fib_->view();
+    context_.counters = counters_.get();
+    context_.pool = pool;
+    if (filter == Filter::kHundred) track(flows);
+}
+
+void Router::add_port(PortId id, const Mac& mac, const char* ipv4, const char* ipv6) {
+    TxPort& tx = devices_[id.value() - 1];
+    tx.transmit = free_all;
+    tx.port = id;
+    tx.offloads = kTxChecksum | kTxTso4 | kTxTso6 | kTxMultiSegment;
+    tx.ready = true;
+    PortConfig& config = configs_[id.value() - 1];
+    config.id = id;
+    config.flags = kPortSecurity | kFilterOpen;
+    config.mac = mac;
+    config.router_mac = kGatewayMac;
+    config.tx = &tx;
+    config.gateway4 = parse_ip("169.254.0.1")->ipv4();
+    config.gateway6 = parse_ip("fe80::1")->ipv6();
+    for (const char* address : {ipv4, ipv6}) {
+        config.sources[config.source_count++] =
+            SourcePair{.prefix = parse_prefix(address).value(), .mac = mac, .fixed = true};
+    }
+    ports_[id.value()] = &config;
+}
+
+void Router::track(size_t flows) {
+    generations_ = std::make_unique<Generations>();
+    auto sets = AddressSets::create(mapped_memory(), reclaimer_, *generations_);
+    auto memory = FlowMemory::create(FlowSizes{.flows = flows, .workers = 1}, mapped_memory());
+    if (!sets || !memory) std::abort();
+    sets_ = std::move(*sets);
+    flow_memory_ = std::move(*memory);
+    FlowTables& tables = flow_memory_->tables();
+    tables.seed = {1, 2, 3, 4};  // the same places in every run
+    for (auto* limit : {&tables.limits.flows_per_port, &tables.limits.half_open_per_port,
+                        &tables.limits.half_open}) {
+        limit->store(UINT32_MAX);
+    }
+    quiescent_ = test::make_quiescent(1);
+    context_.flows = FlowTable(&tables, quiescent_.get(), 0, 1);
+    context_.sets = AddressSetView{sets_->view(), generations_.get()};
+    context_.generations = generations_.get();
+    for (size_t i = 0; i < configs_.size(); ++i) {
+        std::vector<PolicyRule> wanted = rules(PolicyDirection::kEgress);
+        const std::vector<PolicyRule> ingress = rules(PolicyDirection::kIngress);
+        wanted.insert(wanted.end(), ingress.begin(), ingress.end());
+        auto compiled = compile_policy(wanted, static_cast<uint32_t>(i) + 1);
+        if (!compiled) std::abort();
+        policies_[i] = std::move(*compiled);
+        configs_[i].policy = policies_[i].get();
+        configs_[i].flags = kPortSecurity;
+    }
+    context_.policy_ports = static_cast<uint32_t>(configs_.size());
+    generations_->raise_epoch();
+}
+
+Sender::Sender(rte_mempool* pool, bool ipv6, bool fresh)
+    : pool_(pool), source_port_at_(ipv6 ? 54 : 34), fresh_(fresh) {
+    for (unsigned flow = 0; flow < kFlows; ++flow) {
+        const std::string to = destination(ipv6, flow);
+        const test::Layer ip = ipv6 ? test::ip6("2001:db8::1", to) : test::ip4("10.254.255.1", to);
+        frames_.push_back(
+            (test::eth(kFromMac, kGatewayMac) / ip / test::udp(1024, static_cast<uint16_t>(flow)) /
+             test::raw(test::counting(ipv6 ? 2 : 18)))
+                .bytes());
+    }
+}
+
+void Sender::fill(Burst& burst) {
+    if (rte_pktmbuf_alloc_bulk(pool_, burst.packets.data(), kBurstSize) != 0) std::abort();
+    for (rte_mbuf* packet : burst.packets) {
+        const test::Bytes& frame = frames_[next_ % kFlows];
+        auto* data = rte_pktmbuf_mtod(packet, uint8_t*);
+        std::memcpy(data, frame.data(), frame.size());
+        if (fresh_) {
+            const auto port = static_cast<uint16_t>(next_ / kFlows);
+            std::memcpy(data + source_port_at_, &port, sizeof port);
+        }
+        packet->data_len = static_cast<uint16_t>(frame.size());
+        packet->pkt_len = packet->data_len;
+        ++next_;
+    }
+    burst.live = UINT32_MAX;
+}
+
+}  // namespace slash32::bench

@@ -23,9 +23,9 @@ declare -A group_packages=(
     [test]="cmake clang-14 libclang-rt-14-dev llvm-14 git
         python3-pytest python3-pytest-timeout python3-scapy python3-jsonschema
         dpdk-dev iproute2 iputils-ping iputils-arping iperf3 dnsmasq-base nftables tcpdump
-        ethtool man-db bash-completion util-linux valgrind"
+        ethtool man-db bash-completion util-linux valgrind python3-matplotlib"
     [lint]="clang-format-14 clang-tidy-14 shellcheck git"
-    [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk"
+    [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk nftables python3-matplotlib"
 )
 
 mode=install

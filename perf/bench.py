@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "perf"))
 sys.dont_write_bytecode = True
 
-from bench import figures, machine, publish, rows  # noqa: E402
+from bench import figures, machine, plots, publish, rows  # noqa: E402
 from bench.context import Context  # noqa: E402
 from bench.figures import Figure  # noqa: E402
 from bench.processes import BenchError  # noqa: E402
@@ -51,6 +51,17 @@ def say(text: str) -> None:
     print(f"    {text}", file=sys.stderr, flush=True)
 
 
+def draw_plots(measured: list[dict[str, Any]], directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        drawn = plots.draw(measured, directory)
+    except ImportError:
+        say("no plots: python3-matplotlib is not installed")
+        return
+    if drawn:
+        say(f"plots of {', '.join(drawn)} in {directory}")
+
+
 def publish_last(build: Path) -> int:
     try:
         measured = json.loads((build / "bench.json").read_text(encoding="utf-8"))
@@ -59,7 +70,8 @@ def publish_last(build: Path) -> int:
         print(f"bench: nothing to publish ({error}): run `make bench` first", file=sys.stderr)
         return 1
     target = ROOT / "docs" / "performance.md"
-    target.write_text(publish.page(measured, on), encoding="utf-8")
+    pictures = publish.take_plots(build / "bench-plots", ROOT / "docs" / "performance")
+    target.write_text(publish.page(measured, on, pictures), encoding="utf-8")
     print(f"bench: {len(measured)} figures written to {target.relative_to(ROOT)}")
     return 0
 
@@ -110,6 +122,7 @@ def run(arguments: argparse.Namespace, build: Path) -> int:
     as_json = [figure.to_json() for figure in measured]
     write(build / "bench.json", as_json)
     write(build / "bench-machine.json", on)
+    draw_plots(as_json, build / "bench-plots")
     print()
     print(figures.line(figures.HEADER))
     for entry in as_json:

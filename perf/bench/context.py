@@ -15,7 +15,7 @@ from .processes import BenchError, Children
 
 def find_program(build: Path, name: str) -> Path:
     """A program of ours in the build directory."""
-    for folder in ("ctrl/daemon", "ctrl/cli", "ctrl", "perf/pktgen", "tests/frontend", "."):
+    for folder in ("ctrl/daemon", "ctrl/cli", "ctrl", "perf/pktgen", "perf/micro", "tests/frontend", "."):
         program = build / folder / name
         if program.is_file() and os.access(program, os.X_OK):
             return program.resolve()

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
+
+
+class Point(NamedTuple):
+    """Of a line in a plot (plots.py)."""
+
+    plot: str
+    line: str
+    x: float | str
 
 
 @dataclasses.dataclass
@@ -20,6 +28,7 @@ class Figure:
     at_most: bool = False  # asked is an upper bound
     pick: str = "median"   # or "max", "min"
     note: str = ""
+    point: Point | None = None  # where it stands in a plot
 
     @property
     def value(self) -> float | None:
@@ -37,7 +46,7 @@ class Figure:
         return {"name": self.name, "value": self.value, "unit": self.unit, "asked": self.asked,
                 "at_most": self.at_most, "reached": self.reached, "runs": len(self.values),
                 "min": min(self.values, default=None), "max": max(self.values, default=None),
-                "pick": self.pick, "note": self.note}
+                "pick": self.pick, "note": self.note, "point": self.point}
 
 
 def number(value: float | None) -> str:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable, Sequence
+from typing import Any
 
-from . import ovs, traffic
+from . import kernel, ovs, traffic
+from .compare import Comparison
 from .context import Context
 from .control import check, frame
-from .figures import Figure
+from .figures import Figure, Point
 from .router import Router, address_text, port
 from .traffic import Sample
 
@@ -58,7 +59,7 @@ def sample(context: Context, options: list[object], count: int = 100, flows: int
         router.control.call("conntrack.config", **{
             "flows_per_port": flows, "half_open_per_port": flows, "half_open": flows, **limits})
         filtered_pair(router, directory, count)
-        measured = traffic.measure(context, children, directory, options,
+        measured = traffic.measure(context, children, traffic.listening(directory), options,
                                    lambda: traffic.worker_counters(router), window)
         router.stop()
     return measured
@@ -76,52 +77,41 @@ def new_flows() -> list[object]:
     return ["--one-way", "--flows", 1 << 24, "--dst-count", traffic.DESTINATIONS]
 
 
-def _interleaved(context: Context, rounds: int,
-                 takes: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
-    """A-B-C-A-B-C: what drifts with the machine meets all."""
-    samples: dict[str, list[Sample]] = {name: [] for name in takes}
-    for number in range(rounds):
-        for name, take in takes.items():
-            measured = take()
-            samples[name].append(measured)
-            context.say(f"round {number + 1} of {rounds}, {name}: {measured.mpps:.2f} Mpps, "
-                        f"{measured.cycles:.0f} cycles/packet, busy {measured.busy_percent:.0f} %")
-    return samples
-
-
-def _ratio(above: Sequence[Sample], below: Sequence[Sample]) -> list[float]:
-    return [a.mpps / b.mpps for a, b in zip(above, below) if b.mpps > 0]
-
-
-def _cycle_ratio(above: Sequence[Sample], below: Sequence[Sample]) -> list[float]:
-    """Of the work a packet: how much faster `above` is than `below`."""
-    return [b.cycles / a.cycles for a, b in zip(above, below) if a.cycles > 0]
-
-
 def established(context: Context) -> list[Figure]:
-    """Connections that are there, 100 rules at both ports: over testpmd io, over OVS-DPDK with
-    connection tracking, and by their number."""
+    """Connections that are there, 100 rules at both ports: over testpmd, OVS-DPDK with connection tracking
+    and the Linux kernel, and by their number."""
     million = 1_000_000
-    got = _interleaved(context, context.runs(5, 2), {
+    hundred = rules(100)
+    got = Comparison(context, context.runs(5, 2), {
         "testpmd io": lambda: traffic.sample_testpmd(context, two_way(1024)),
         "1,024 flows": lambda: sample(context, two_way(1024)),
         "100,000 flows": lambda: sample(context, two_way(100_000)),
         "1,000,000 flows": lambda: sample(context, two_way(million), flows=1 << 21),
-        "OVS-DPDK": lambda: ovs.sample(context, two_way(1024), rules(100)),
+        "OVS-DPDK, 1,024 flows": lambda: ovs.sample(context, two_way(1024), hundred),
+        "OVS-DPDK, 100,000 flows": lambda: ovs.sample(context, two_way(100_000), hundred),
+        "OVS-DPDK, 1,000,000 flows": lambda: ovs.sample(context, two_way(million), hundred),
+        "Linux, 1,024 flows": lambda: kernel.sample(context, two_way(1024), hundred),
+        "testpmd macswap": lambda: traffic.sample_testpmd(context, two_way(1024), mode="macswap"),
     })
-    ours, io = got["1,024 flows"], got["testpmd io"]
-    hundred, thousand = got["100,000 flows"], got["1,000,000 flows"]
+    points = {f"{prefix}{number:,} flows": Point("flows", line, number)
+              for line, prefix in (("slash32d", ""), ("OVS-DPDK", "OVS-DPDK, "), ("Linux", "Linux, "))
+              for number in (1024, 100_000, million)}
+    names = ("testpmd io", "testpmd macswap", "1,024 flows", "100,000 flows", "1,000,000 flows",
+             "OVS-DPDK, 1,024 flows", "OVS-DPDK, 100,000 flows", "OVS-DPDK, 1,000,000 flows",
+             "Linux, 1,024 flows")
     return [
-        Figure("established: 64 B, 1,024 flows, over testpmd io, rate", "x", _ratio(ours, io), 0.6),
-        Figure("established: testpmd io cycles over ours", "x", _cycle_ratio(ours, io), 0.6,
-               note="busy cycles a packet, the inverse ratio"),
-        Figure("established: over OVS-DPDK with conntrack", "x", _ratio(ours, got["OVS-DPDK"]), 6),
-        Figure("established: 100,000 flows over 1,024", "x", _ratio(hundred, ours), 0.75),
-        Figure("established: 1 M flows over 100,000", "x", _ratio(thousand, hundred), 0.75),
-        *(Figure(f"established: {name}", "Mpps", [one.mpps for one in samples])
-          for name, samples in got.items()),
-        *(Figure(f"established: {name}, busy", "cycles/pkt", [one.cycles for one in samples])
-          for name, samples in got.items() if name != "OVS-DPDK"),
+        got.over_by_rate("established: 64 B, 1,024 flows, over testpmd io, rate", "1,024 flows",
+                         "testpmd io", 0.6),
+        got.over_by_cycles("established: testpmd io cycles over ours", "1,024 flows", "testpmd io", 0.6),
+        got.over("established: 1,024 flows over testpmd io", "1,024 flows", "testpmd io", 0.75),
+        got.over("established: over OVS-DPDK with conntrack", "1,024 flows", "OVS-DPDK, 1,024 flows", 7),
+        got.over("established: the same, 100,000 flows", "100,000 flows", "OVS-DPDK, 100,000 flows", 7),
+        got.over("established: the same, 1 M flows", "1,000,000 flows", "OVS-DPDK, 1,000,000 flows", 7),
+        got.over("established: over Linux veth and nftables", "1,024 flows", "Linux, 1,024 flows", 10),
+        got.over("established: 100,000 flows over 1,024", "100,000 flows", "1,024 flows", 0.85),
+        got.over("established: 1 M flows over 100,000", "1,000,000 flows", "100,000 flows", 0.8),
+        *(got.rate(f"established: {name}", name, points.get(name)) for name in names),
+        *(got.cycles(f"established: {name}, busy", name) for name in names),
     ]
 
 
@@ -129,42 +119,44 @@ def many_rules(context: Context) -> list[Figure]:
     """10,000 rules at both ports over one for each direction: for connections that are there, and new
     ones."""
     room = 1 << 23
-    got = _interleaved(context, context.runs(5, 2), {
-        "1 rule, established": lambda: sample(context, two_way(1024), 1),
+    got = Comparison(context, context.runs(5, 2), {
+        "1 rule, established": lambda: sample(context, two_way(1024), 2),
         "10,000 rules, established": lambda: sample(context, two_way(1024), MANY_RULES),
-        "1 rule, new": lambda: sample(context, new_flows(), 1, room),
+        "1 rule, new": lambda: sample(context, new_flows(), 2, room),
         "10,000 rules, new": lambda: sample(context, new_flows(), MANY_RULES, room),
     })
+    points = {"1 rule, established": Point("rules", "established flows", 1),
+              "10,000 rules, established": Point("rules", "established flows", MANY_RULES),
+              "1 rule, new": Point("rules", "new flows", 1),
+              "10,000 rules, new": Point("rules", "new flows", MANY_RULES)}
     return [
-        Figure("rules: 10,000 over 1, established", "x",
-               _ratio(got["10,000 rules, established"], got["1 rule, established"]), 0.97),
-        Figure("rules: cycles with 1 over 10,000, established", "x",
-               _cycle_ratio(got["10,000 rules, established"], got["1 rule, established"]), 0.97,
-               note="busy cycles a packet, the inverse ratio"),
-        Figure("rules: 10,000 over 1, new flows", "x",
-               _ratio(got["10,000 rules, new"], got["1 rule, new"]), 0.6),
-        *(Figure(f"rules: {name}", "Mpps", [one.mpps for one in samples])
-          for name, samples in got.items()),
+        got.over("rules: 10,000 over 1, established", "10,000 rules, established",
+                 "1 rule, established", 0.97),
+        got.over_by_cycles("rules: cycles with 1 over 10,000, established", "10,000 rules, established",
+                           "1 rule, established", 0.97),
+        got.over("rules: 10,000 over 1, new flows", "10,000 rules, new", "1 rule, new", 0.6),
+        *(got.rate(f"rules: {name}", name, point) for name, point in points.items()),
     ]
 
 
 def new_connections(context: Context) -> list[Figure]:
-    """Flows of one packet: into a table with room, and into a full one."""
+    """Flows of one packet: into a table with room, and into a full one; OVS-DPDK beside it."""
     seconds = 10 if not context.quick else 3
-    got = _interleaved(context, context.runs(5, 2), {
+    got = Comparison(context, context.runs(5, 2), {
         "established": lambda: sample(context, two_way(1024)),
         "new, with room": lambda: sample(context, new_flows(), flows=1 << 23),
         "new, table full": lambda: sample(context, [*new_flows(), "--warmup", 2], flows=1 << 18,
                                           window=seconds),
+        "OVS-DPDK, new": lambda: ovs.sample(context, new_flows(), rules(100)),
     })
+    full = got.over("new flows: table full, over established", "new, table full", "established", 0.15)
+    full.note += f"; {seconds} s, each evicting an unanswered flow of its port"
+    names = ("established", "new, with room", "new, table full", "OVS-DPDK, new")
     return [
-        Figure("new flows: table with room, over established", "x",
-               _ratio(got["new, with room"], got["established"]), 0.3),
-        Figure("new flows: table full, over established", "x",
-               _ratio(got["new, table full"], got["established"]), 0.15,
-               note=f"{seconds} s, each evicting an unanswered flow of its port"),
-        *(Figure(f"new flows: {name}", "Mpps", [one.mpps for one in samples])
-          for name, samples in got.items()),
+        got.over("new flows: table with room, over established", "new, with room", "established", 0.3),
+        full,
+        got.over("new flows: over OVS-DPDK with conntrack", "new, with room", "OVS-DPDK, new", 5),
+        *(got.rate(f"new flows: {name}", name) for name in names),
     ]
 
 
@@ -204,7 +196,7 @@ def changes(context: Context) -> list[Figure]:
         router.control.call("addrset.apply", name="crowd", members=members[:MEMBERS])
         router.control.call("sg.apply", name=GROUP, rules=[
             *rules(100), {"direction": "ingress", "ethertype": "ipv4", "remote_set": "crowd"}])
-        generator = traffic.start_generator(context, children, directory,
+        generator = traffic.start_generator(context, children, traffic.listening(directory),
                                             [*two_way(1024), "--rate", 20_000, "--seconds", 60])
         generator.event("measuring", 30)
         for member in members[MEMBERS:MEMBERS + context.runs(100, 30)]:

@@ -1,99 +1,128 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows about packets: small ones through one pair, one pair among many ports, large segments."""
+"""Rows about packets: small ones through one pair, one pair among many ports, large segments, sizes, many
+routes."""
 
 from __future__ import annotations
 
+import json
 import statistics
-from typing import Callable
+import subprocess
+from typing import Any
 
-from . import traffic
+from . import firewall, ovs, traffic
+from .compare import Comparison
 from .context import Context
-from .figures import Figure
+from .figures import Figure, Point
 from .processes import BenchError
 from .router import Router
 from .traffic import Sample
 
-SATURATED_PERCENT = 95  # a forwarder that idles more than the rest is not the bottleneck
-
-
-def _interleaved(context: Context, rounds: int, first: Callable[[], Sample],
-                 second: Callable[[], Sample]) -> tuple[list[Sample], list[Sample]]:
-    """A-B-A-B: what drifts with the machine meets both."""
-    samples: tuple[list[Sample], list[Sample]] = ([], [])
-    for number in range(rounds):
-        for which, take in enumerate((first, second)):
-            sample = take()
-            if sample.result["total"]["received"] == 0:
-                raise BenchError("nothing was forwarded")
-            samples[which].append(sample)
-            context.say(f"round {number + 1} of {rounds}, {('testpmd', 'slash32d')[which]}: "
-                        f"{sample.mpps:.2f} Mpps, {sample.gbps:.1f} Gbit/s, "
-                        f"{sample.cycles:.0f} cycles/packet, busy {sample.busy_percent:.0f} %")
-    return samples
-
-
-def _ratios(ours: list[Sample], theirs: list[Sample], of: Callable[[Sample], float]) -> list[float]:
-    return [of(a) / of(b) for a, b in zip(ours, theirs) if of(b) > 0]
-
-
-def _limits(ours: list[Sample], theirs: list[Sample]) -> str:
-    """Who was the bottleneck: says so when it was not the forwarder."""
-    notes = []
-    for name, samples in (("testpmd", theirs), ("slash32d", ours)):
-        busy = statistics.median(sample.busy_percent for sample in samples)
-        if busy < SATURATED_PERCENT:
-            notes.append(f"{name}'s core was idle {100 - busy:.0f} % of the time")
-        if any(sample.result["generator"]["bounded_by_generator"] for sample in samples):
-            notes.append(f"the generator was the limit against {name}")
-    if not notes:
-        return ""
-    return "; ".join(notes) + ": the ratio of busy cycles is the one to go by"
-
 
 def forwarding(context: Context) -> list[Figure]:
-    """VM to VM, 64-byte UDP both ways, 1,024 flows to 1,024 host routes, one worker."""
-    rounds = context.runs(5, 2)
-    theirs, ours = _interleaved(context, rounds, lambda: traffic.sample_testpmd(context, []),
-                                lambda: traffic.sample_router(context, []))
-    generator = statistics.median(
-        sample.result["generator"]["cycles_per_packet"] for sample in ours + theirs)
-    limits = _limits(ours, theirs)
+    """VM to VM, 64-byte UDP both ways, 1,024 flows to 1,024 host routes, one worker, nothing tracked."""
+    got = Comparison(context, context.runs(5, 2), {
+        "testpmd io": lambda: traffic.sample_testpmd(context, []),
+        "slash32d": lambda: traffic.sample_router(context, []),
+        "OVS-DPDK": lambda: ovs.sample(context, [], None),
+    })
+    names = ("slash32d", "testpmd io", "OVS-DPDK")
+    both = got.samples("slash32d") + got.samples("testpmd io")
+    per_packet = statistics.median(one.result["generator"]["cycles_per_packet"] for one in both)
     return [
-        Figure("forwarding: 64 B over testpmd io, rate", "x",
-               _ratios(ours, theirs, lambda sample: sample.mpps), 0.6, note=limits),
-        Figure("forwarding: 64 B, testpmd io cycles over ours", "x",
-               _ratios(theirs, ours, lambda sample: sample.cycles), 0.6,
-               note="busy cycles a packet, the inverse ratio"),
-        Figure("forwarding: 64 B, slash32d", "Mpps", [sample.mpps for sample in ours]),
-        Figure("forwarding: 64 B, testpmd io", "Mpps", [sample.mpps for sample in theirs]),
-        Figure("forwarding: 64 B, slash32d busy", "cycles/pkt", [sample.cycles for sample in ours]),
-        Figure("forwarding: 64 B, testpmd io busy", "cycles/pkt",
-               [sample.cycles for sample in theirs]),
+        got.over_by_rate("forwarding: 64 B over testpmd io, rate", "slash32d", "testpmd io", 0.6),
+        got.over_by_cycles("forwarding: 64 B, testpmd io cycles over ours", "slash32d", "testpmd io", 0.6),
+        got.over("forwarding: 64 B over OVS-DPDK without conntrack", "slash32d", "OVS-DPDK"),
+        *(got.rate(f"forwarding: 64 B, {name}", name) for name in names),
+        *(got.cycles(f"forwarding: 64 B, {name} busy", name) for name in names),
         Figure("forwarding: 64 B, generator's ceiling", "Mpps",
-               [sample.result["generator"]["ceiling_pps"] / 1e6 for sample in ours + theirs],
-               note=f"{generator:.0f} cycles for each packet that it sends or receives"),
+               [one.result["generator"]["ceiling_pps"] / 1e6 for one in both],
+               note=f"{per_packet:.0f} cycles for each packet that it sends or receives"),
     ]
 
 
 def tso(context: Context) -> list[Figure]:
     """TCP segments of 64 KB with segmentation offload, both ways."""
-    rounds = context.runs(3, 1)
     options: list[object] = ["--tso", "--window", 16, "--flows", 64, "--dst-count", 64]
-    theirs, ours = _interleaved(context, rounds,
-                                lambda: traffic.sample_testpmd(context, options, tso=True),
-                                lambda: traffic.sample_router(context, options))
+    got = Comparison(context, context.runs(3, 1), {
+        "testpmd io": lambda: traffic.sample_testpmd(context, options, tso=True),
+        "slash32d": lambda: traffic.sample_router(context, options),
+    })
     whole = []
-    for sample in ours:
-        total = sample.result["total"]
+    for one in got.samples("slash32d"):
+        total = one.result["total"]
         whole.append(100 * total["received"] / (total["received"] + total["cut"]))
     return [
         Figure("tso: 64 KB segments that arrive as one packet", "%", whole, 100, pick="min"),
-        Figure("tso: 64 KB segments over testpmd io, rate", "x",
-               _ratios(ours, theirs, lambda sample: sample.gbps), note=_limits(ours, theirs)),
-        Figure("tso: 64 KB segments, testpmd io cycles over ours", "x",
-               _ratios(theirs, ours, lambda sample: sample.cycles)),
-        Figure("tso: slash32d", "Gbit/s", [sample.gbps for sample in ours]),
-        Figure("tso: testpmd io", "Gbit/s", [sample.gbps for sample in theirs]),
+        got.over_by_rate("tso: 64 KB segments over testpmd io, rate", "slash32d", "testpmd io", 0.9),
+        got.over_by_cycles("tso: 64 KB segments, testpmd io cycles over ours", "slash32d", "testpmd io"),
+        got.gbps("tso: slash32d", "slash32d"),
+        got.gbps("tso: testpmd io", "testpmd io"),
+    ]
+
+
+def sizes(context: Context) -> list[Figure]:
+    """Frames of the sizes of RFC 2544 section 9.1, both ports filtered by 100 rules, over testpmd io."""
+    figures = []
+    for size in (64, 128, 256, 512, 1024, 1280, 1518):
+        options = [*firewall.two_way(1024), "--bytes", size]
+        got = Comparison(context, context.runs(3, 1), {
+            "testpmd io": lambda o=options: traffic.sample_testpmd(context, o),
+            "slash32d": lambda o=options: firewall.sample(context, o),
+        })
+        figures += [got.over(f"sizes: {size} B over testpmd io", "slash32d", "testpmd io"),
+                    got.rate(f"sizes: {size} B, slash32d", "slash32d"),
+                    *(got.gbps(f"sizes: {size} B, {name}, throughput", name, Point("sizes", name, size))
+                      for name in ("slash32d", "testpmd io"))]
+    return figures
+
+
+def _micro(*argv: object) -> list[dict[str, Any]]:
+    """What a program of perf/micro measured."""
+    done = subprocess.run([str(word) for word in (*argv, "--benchmark_format=json")], capture_output=True,
+                          text=True, check=False, timeout=300)
+    if done.returncode != 0:
+        raise BenchError(f"{argv[-1]}: {done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout[done.stdout.index("{"):])["benchmarks"]
+
+
+def workers(context: Context) -> list[Figure]:
+    """The pipeline without devices on two cores: each worker has one direction of every flow."""
+    values = [_micro(context.program("workers_bench"))[0] for _ in range(context.runs(3, 1))]
+    return [
+        Figure("workers: cycles a packet of two over one", "x", [one["two over one"] for one in values], 1.1,
+               at_most=True, note="both directions of each flow cross workers"),
+        Figure("workers: one", "cycles/pkt", [one["one cycles/packet"] for one in values]),
+        Figure("workers: two, the slower", "cycles/pkt", [one["two cycles/packet"] for one in values]),
+    ]
+
+
+def pipeline(context: Context) -> list[Figure]:
+    """The pipeline without devices, stage by stage, on flows that are there with 100 rules at both ports."""
+    figures = []
+    for one in _micro("taskset", "-c", context.worker_core, context.program("pipeline_bench"),
+                      "--benchmark_filter=ipv4/established/", f"--bursts={context.runs(20_000, 5_000)}"):
+        stage = one["name"].split("/")[2]
+        whole = stage == "pipeline"
+        figures.append(Figure("pipeline: all stages" if whole else f"pipeline: {stage}", "cycles/pkt",
+                              [one["cycles/packet"]],
+                              point=None if whole else Point("stages", "established flows", stage)))
+    return figures
+
+
+def many_routes(context: Context) -> list[Figure]:
+    """A million host routes, all of them met, over one; the ports are open, so that each packet is looked
+    up."""
+    million = 1_000_000
+    got = Comparison(context, context.runs(3, 1), {
+        "one route": lambda: traffic.sample_routes(context, 1),
+        "1,000,000 routes": lambda: traffic.sample_routes(context, million),
+    })
+    return [
+        got.over("many-routes: 1,000,000 host routes over one route", "1,000,000 routes", "one route", 0.75),
+        got.rate("many-routes: one route", "one route"),
+        got.rate("many-routes: 1,000,000 host routes", "1,000,000 routes"),
+        got.cycles("many-routes: one route, busy", "one route"),
+        got.cycles("many-routes: 1,000,000 host routes, busy", "1,000,000 routes"),
     ]
 
 
@@ -113,7 +142,7 @@ def scale(context: Context) -> list[Figure]:
         traffic.add_pair(router, directory)
 
         def take() -> Sample:
-            return traffic.measure(context, children, directory, [],
+            return traffic.measure(context, children, traffic.listening(directory), [],
                                    lambda: traffic.worker_counters(router))
 
         for number in range(rounds):
@@ -129,9 +158,9 @@ def scale(context: Context) -> list[Figure]:
         router.stop()
     return [
         Figure("scale: a pair among 1,000 ports over it alone", "x",
-               _ratios(among, alone, lambda sample: sample.mpps), 0.9),
+               [a.mpps / b.mpps for a, b in zip(among, alone)], 0.9),
         Figure("scale: cycles a packet alone over among 1,000", "x",
-               _ratios(alone, among, lambda sample: sample.cycles)),
+               [b.cycles / a.cycles for a, b in zip(among, alone)]),
         Figure("scale: the pair alone", "Mpps", [sample.mpps for sample in alone]),
         Figure("scale: the pair among 1,000 ports", "Mpps", [sample.mpps for sample in among]),
     ]

@@ -45,11 +45,49 @@ def _matches(rules: list[dict[str, Any]], direction: str) -> Iterator[str]:
             low += size
 
 
+def _ports() -> Iterator[tuple[int, str, str, list[str]]]:
+    """Number, MAC, source network and destinations of each port."""
+    ports = zip(traffic.MACS, traffic.SOURCES, traffic.SOURCE_NETWORKS, traffic.addresses_behind())
+    for number, (mac, own, network, behind) in enumerate(ports, 1):
+        yield number, mac, network, [own, *behind]
+
+
+def _flows(rules: list[dict[str, Any]]) -> list[str]:
+    """Both ports filtered by `rules`, with connection tracking."""
+    flows = ["table=1,priority=20,ct_state=+trk+est,ip,actions=resubmit(,2)",
+             "table=3,priority=20,ct_state=+trk+est,ip,actions=output:NXM_NX_REG0[]"]
+    for number, mac, network, hosts in _ports():
+        flows.append(f"table=0,priority=10,ip,in_port={number},dl_src={mac},nw_src={network},"
+                     "actions=ct(table=1)")
+        for match in _matches(rules, "egress"):
+            flows.append(f"table=1,priority=10,ct_state=+trk+new,in_port={number},{match},"
+                         "actions=resubmit(,2)")
+        send = f"mod_dl_src:{ROUTER_MAC},mod_dl_dst:{mac},dec_ttl,load:{number}->NXM_NX_REG0[]"
+        for host in hosts:
+            flows.append(f"table=2,priority=10,ip,nw_dst={host},actions={send},resubmit(,3)")
+        for match in _matches(rules, "ingress"):
+            flows.append(f"table=3,priority=10,ct_state=+trk+new,reg0={number},{match},"
+                         "actions=ct(commit),output:NXM_NX_REG0[]")
+    return flows
+
+
+def _stateless_flows() -> list[str]:
+    """Sources and host routes alone."""
+    flows = []
+    for number, mac, network, hosts in _ports():
+        flows.append(f"table=0,priority=10,ip,in_port={number},dl_src={mac},nw_src={network},"
+                     "actions=resubmit(,1)")
+        for host in hosts:
+            flows.append(f"table=1,priority=10,ip,nw_dst={host},actions=mod_dl_src:{ROUTER_MAC},"
+                         f"mod_dl_dst:{mac},dec_ttl,output:{number}")
+    return flows
+
+
 class Ovs:
     """One ovs-vswitchd with two vhost-user client ports, everything of it in one directory."""
 
     def __init__(self, context: Context, children: Children, directory: Path,
-                 rules: list[dict[str, Any]]) -> None:
+                 rules: list[dict[str, Any]] | None) -> None:
         if not Path(VSWITCHD).exists() or shutil.which("ovsdb-server") is None:
             raise BenchError("OVS-DPDK is not installed (package openvswitch-switch-dpdk)")
         self._directory = directory
@@ -68,7 +106,8 @@ class Ovs:
                     f"other_config:{memory}", f"other_config:pmd-cpu-mask={1 << context.worker_core:#x}",
                     f"other_config:dpdk-lcore-mask={1 << context.other_core:#x}",
                     f"other_config:dpdk-extra={extra}")
-        children.start([VSWITCHD, self._db, f"--unixctl={directory}/vswitchd.ctl"],
+        # In a network namespace that ends with it: the TAPs of its bridge are persistent.
+        children.start(["unshare", "--net", VSWITCHD, self._db, f"--unixctl={directory}/vswitchd.ctl"],
                        environment=self._environment)
         self._wait(directory / "vswitchd.ctl")
         self._vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
@@ -76,25 +115,10 @@ class Ovs:
             self._vsctl("add-port", "br0", f"p{number}", "--", "set", "Interface", f"p{number}",
                         "type=dpdkvhostuserclient", f"options:vhost-server-path={socket}",
                         f"ofport_request={number}")
-        self._flows(rules)
+        self._load(_stateless_flows() if rules is None else _flows(rules))
         self._appctl("dpctl/ct-set-maxconns", "3000000")
 
-    def _flows(self, rules: list[dict[str, Any]]) -> None:
-        flows = ["table=1,priority=20,ct_state=+trk+est,ip,actions=resubmit(,2)",
-                 "table=3,priority=20,ct_state=+trk+est,ip,actions=output:NXM_NX_REG0[]"]
-        ports = zip(traffic.MACS, traffic.SOURCES, traffic.SOURCE_NETWORKS, traffic.addresses_behind())
-        for number, (mac, own, network, behind) in enumerate(ports, 1):
-            flows.append(f"table=0,priority=10,ip,in_port={number},dl_src={mac},nw_src={network},"
-                         "actions=ct(table=1)")
-            for match in _matches(rules, "egress"):
-                flows.append(f"table=1,priority=10,ct_state=+trk+new,in_port={number},{match},"
-                             "actions=resubmit(,2)")
-            send = f"mod_dl_src:{ROUTER_MAC},mod_dl_dst:{mac},dec_ttl,load:{number}->NXM_NX_REG0[]"
-            for host in [own, *behind]:
-                flows.append(f"table=2,priority=10,ip,nw_dst={host},actions={send},resubmit(,3)")
-            for match in _matches(rules, "ingress"):
-                flows.append(f"table=3,priority=10,ct_state=+trk+new,reg0={number},{match},"
-                             "actions=ct(commit),output:NXM_NX_REG0[]")
+    def _load(self, flows: list[str]) -> None:
         path = self._directory / "flows"
         path.write_text("\n".join(flows) + "\n")
         self._run("ovs-ofctl", "--bundle", "replace-flows", f"unix:{self._directory}/br0.mgmt", path)
@@ -128,9 +152,9 @@ class Ovs:
             time.sleep(0.05)
 
 
-def sample(context: Context, options: list[object], rules: list[dict[str, Any]]) -> Sample:
-    """A fresh OVS-DPDK, both ports filtered by `rules`, measured once."""
+def sample(context: Context, options: list[object], rules: list[dict[str, Any]] | None) -> Sample:
+    """A fresh OVS-DPDK, both ports filtered by `rules` or without connection tracking, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
         ovs = Ovs(context, children, directory, rules)
-        return traffic.measure(context, children, directory, options, ovs.counters)
+        return traffic.measure(context, children, traffic.listening(directory), options, ovs.counters)

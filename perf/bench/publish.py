@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from .figures import cells
@@ -16,10 +18,24 @@ median of its runs where nothing else is said.
 """
 
 
-def page(rows: list[dict[str, Any]], machine: dict[str, str]) -> str:
+def take_plots(drawn: Path, into: Path) -> list[str]:
+    """Copies the plots of the last measurement in place of earlier ones; returns their file names."""
+    shutil.rmtree(into, ignore_errors=True)
+    names = sorted(path.name for path in drawn.glob("*.svg"))
+    if names:
+        into.mkdir()
+    for name in names:
+        shutil.copy(drawn / name, into / name)
+    return names
+
+
+def page(rows: list[dict[str, Any]], machine: dict[str, str], pictures: list[str]) -> str:
     """The document."""
     lines = [INTRODUCTION, "## The machine", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in machine.items()]
+    if pictures:
+        lines += ["", "## Plots", ""]
+        lines += [f"![{Path(name).stem}](performance/{name})" for name in pictures]
     lines += ["", "## The figures", "",
               "| name | measured | asked | reached | runs | spread |", "|---|---|---|---|---|---|"]
     notes = []

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from .context import Context, find_testpmd
 from .processes import Child, Children
@@ -56,28 +56,37 @@ def add_routes(router: Router) -> None:
         router.add_routes([f"{address}/32" for address in addresses], to)
 
 
-def start_generator(context: Context, children: Children, directory: Path,
-                    options: list[object], window: float | None = None) -> Child:
+def start_generator(context: Context, children: Children, devices: Sequence[str],
+                    options: list[object], window: float | None = None,
+                    prefix: Sequence[object] = ()) -> Child:
+    """`devices` as the generator's options name them; `prefix`: a command that runs it."""
     if "--flows" not in options:
         options = [*options, "--flows", DESTINATIONS, "--dst-count", DESTINATIONS]
-    for name, value in (("--warmup", 1), ("--seconds", window or context.window)):
+    for name, value in (("--warmup", 1), ("--seconds", window or context.window),
+                        ("--dst-ip", ",".join(FIRST_DESTINATIONS))):
         if name not in options:
             options = [*options, name, value]
-    argv: list[object] = [context.program("s32-pktgen"), "--core", context.other_core,
+    argv: list[object] = [*prefix, context.program("s32-pktgen"), "--core", context.other_core,
                           "--connect", 15, "--dst-mac", ROUTER_MAC, "--src-mac", ",".join(MACS),
-                          "--src-ip", ",".join(SOURCES), "--dst-ip", ",".join(FIRST_DESTINATIONS), *options]
-    for path in sockets(directory):
-        argv += ["--device", f"listen:{path}"]
+                          "--src-ip", ",".join(SOURCES), *options]
+    for device in devices:
+        argv += ["--device", device]
     if context.huge:
         argv.append("--huge")
     return children.start(argv)
 
 
-def measure(context: Context, children: Children, directory: Path, options: list[object],
-            counters: Callable[[], tuple[int, int]], window: float | None = None) -> Sample:
+def listening(directory: Path) -> list[str]:
+    """The generator as two VMs: on vhost-user sockets that the forwarder connects to."""
+    return [f"listen:{path}" for path in sockets(directory)]
+
+
+def measure(context: Context, children: Children, devices: Sequence[str], options: list[object],
+            counters: Callable[[], tuple[int, int]], window: float | None = None,
+            prefix: Sequence[object] = ()) -> Sample:
     """Runs the generator once. `counters` gives (busy cycles, packets) of the forwarder so far."""
     seconds_wanted = window or context.window
-    generator = start_generator(context, children, directory, options, window)
+    generator = start_generator(context, children, devices, options, window, prefix)
     try:
         generator.event("measuring", 30)
         start = time.monotonic()
@@ -109,17 +118,41 @@ def sample_router(context: Context, options: list[object]) -> Sample:
     with context.children() as children:
         router = Router(context, children, directory, poll="busy").start()
         add_pair(router, directory)
-        sample = measure(context, children, directory, options, lambda: worker_counters(router))
+        sample = measure(context, children, listening(directory), options, lambda: worker_counters(router))
+        router.stop()
+    return sample
+
+
+def sample_routes(context: Context, routes: int) -> Sample:
+    """The first port sends to a million addresses behind the second, which have a host route each, or one
+    prefix. Nothing is tracked."""
+    directory = context.fresh("pair")
+    million = 1_000_000
+    options: list[object] = ["--one-way", "--flows", million, "--dst-count", million, "--warmup", 2,
+                             "--dst-ip", "20.0.0.0,30.0.0.0"]
+    with context.children() as children:
+        router = Router(context, children, directory, poll="busy").start()
+        for name, socket, mac, address in zip(NAMES, sockets(directory), MACS, SOURCES):
+            router.add_port(name, socket, mac, address)
+        if routes == 1:
+            router.add_routes(["20.0.0.0/8"], "b")
+        else:
+            step = 10_000
+            for first in range(20 << 24, (20 << 24) + routes, step):
+                router.add_routes([f"{address_text(first + n)}/32" for n in range(step)], "b")
+        sample = measure(context, children, listening(directory), options,
+                         lambda: worker_counters(router))
         router.stop()
     return sample
 
 
 class Testpmd:
-    """testpmd with two vhost ports, io mode, one forwarding core; as a client like slash32d."""
+    """testpmd with two vhost ports and one forwarding core; as a client like slash32d."""
 
     PROMPT = b"testpmd> "
 
-    def __init__(self, context: Context, children: Children, directory: Path, tso: bool) -> None:
+    def __init__(self, context: Context, children: Children, directory: Path, tso: bool,
+                 mode: str) -> None:
         # Line by line, or what it prints comes after the prompt that ends it.
         argv: list[object] = ["stdbuf", "-oL", find_testpmd(),
                               "--lcores", f"0@{context.other_core},1@{context.worker_core}",
@@ -131,7 +164,7 @@ class Testpmd:
             # With offloads, the flags are left as they came, so that io mode passes them on.
             argv.append(f"--vdev=net_vhost{number},iface={path},client=1,"
                         f"tso={int(tso)},legacy-ol-flags=1")
-        argv += ["--", "-i", "--forward-mode=io", "--total-num-mbufs=65536", "--record-core-cycles"]
+        argv += ["--", "-i", f"--forward-mode={mode}", "--total-num-mbufs=65536", "--record-core-cycles"]
         self._child = children.start(argv)
         self._child.read_until(self.PROMPT, 60)
         self.command("start")
@@ -147,8 +180,9 @@ class Testpmd:
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def sample_testpmd(context: Context, options: list[object], tso: bool = False) -> Sample:
+def sample_testpmd(context: Context, options: list[object], tso: bool = False, mode: str = "io") -> Sample:
+    """A fresh testpmd; mode "io" does no work at all, "macswap" looks at every packet."""
     directory = context.fresh("pair")
     with context.children() as children:
-        testpmd = Testpmd(context, children, directory, tso)
-        return measure(context, children, directory, options, testpmd.counters)
+        testpmd = Testpmd(context, children, directory, tso, mode)
+        return measure(context, children, listening(directory), options, testpmd.counters)

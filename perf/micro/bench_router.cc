@@ -7,12 +7,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace slash32::bench {
 namespace {
 
-constexpr NextHopId kHop{1};
+constexpr NextHopId kHopFrom{1};
+constexpr NextHopId kHopTo{2};
+constexpr uint16_t kPort = 1024;
 constexpr unsigned kRules = 100;
+constexpr const char* kFrom4 = "10.254.255.1";
+constexpr const char* kFrom6 = "2001:db8::1";
 const Mac kGatewayMac = test::mac("02:00:5e:00:01:01");
 const Mac kFromMac = test::mac("02:00:00:01:00:01");
 const Mac kToMac = test::mac("02:00:00:01:00:02");
@@ -60,36 +65,43 @@ std::vector<PolicyRule> rules(PolicyDirection direction) {
 
 }  // namespace
 
-Router::Router(rte_mempool* pool, Filter filter, size_t flows)
-    : counters_(std::make_unique<WorkerCounterBlock>()),
-      ports_(kMaxPorts),
-      adjacencies_(kMaxAdjacencies),
-      captures_(kMaxPorts) {
+Router::Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers)
+    : ports_(kMaxPorts), adjacencies_(kMaxAdjacencies), captures_(kMaxPorts) {
     auto fib = Fib::create({}, mapped_memory(), reclaimer_);
     if (!fib) std::abort();
     fib_ = std::move(*fib);
+    const auto add_route = [&](const std::string& to, NextHopId hop) {
+        if (!fib_->add(VrfId{0}, parse_prefix(to).value(), hop)) std::abort();
+    };
     for (const bool ipv6 : {false, true}) {
-        for (unsigned flow = 0; flow < kFlows; ++flow) {
-            const IpPrefix route = parse_prefix(destination(ipv6, flow)).value();
-            if (!fib_->add(VrfId{0}, route, kHop)) std::abort();
-        }
+        for (unsigned flow = 0; flow < kFlows; ++flow)
+            add_route(destination(ipv6, flow), kHopTo);
     }
-    add_port(kFrom, kFromMac, "10.254.255.1", "2001:db8::1");
+    add_port(kFrom, kFromMac, kFrom4, kFrom6);
     add_port(kTo, kToMac, "10.253.255.1", "2001:db8::2");
-    adjacencies_[kHop.value()] = Adjacency{.kind = AdjacencyKind::kEthernet,
-                                           .reserved = 0,
-                                           .port = kTo,
-                                           .mtu = kDefaultMtu,
-                                           .destination = kToMac,
-                                           .source = kGatewayMac};
-    context_.tsc_hz = rte_get_tsc_hz();
-    context_.seconds = 1;
-    context_.ports = ports_.data();
-    context_.adjacencies = adjacencies_.data();
-    context_.captures = captures_.data();
-    context_.fib = fib_->view();
-    context_.counters = counters_.get();
-    context_.pool = pool;
+    // Its VM answers from every destination.
+    PortConfig& to = configs_[kTo.value() - 1];
+    for (const char* network : {"10.253.0.0/16", "2001:db8:1::/48"}) {
+        to.sources[to.source_count++] =
+            SourcePair{.prefix = parse_prefix(network).value(), .mac = kToMac, .fixed = false};
+    }
+    add_route(kFrom4, kHopFrom);
+    add_route(kFrom6, kHopFrom);
+    add_hop(kHopFrom, kFrom, kFromMac);
+    add_hop(kHopTo, kTo, kToMac);
+    for (unsigned id = 0; id < workers; ++id) {
+        workers_.push_back(std::make_unique<Worker>());
+        WorkerContext& context = workers_.back()->context;
+        context.id = WorkerId{static_cast<uint8_t>(id)};
+        context.tsc_hz = rte_get_tsc_hz();
+        context.seconds = 1;
+        context.ports = ports_.data();
+        context.adjacencies = adjacencies_.data();
+        context.captures = captures_.data();
+        context.fib = fib_->view();
+        context.counters = &workers_.back()->counters;
+        context.pool = pool;
+    }
     if (filter == Filter::kHundred) track(flows);
 }
 
@@ -114,10 +126,20 @@ void Router::add_port(PortId id, const Mac& mac, const char* ipv4, const char* i
     ports_[id.value()] = &config;
 }
 
+void Router::add_hop(NextHopId id, PortId port, const Mac& mac) {
+    adjacencies_[id.value()] = Adjacency{.kind = AdjacencyKind::kEthernet,
+                                         .reserved = 0,
+                                         .port = port,
+                                         .mtu = kDefaultMtu,
+                                         .destination = mac,
+                                         .source = kGatewayMac};
+}
+
 void Router::track(size_t flows) {
     generations_ = std::make_unique<Generations>();
     auto sets = AddressSets::create(mapped_memory(), reclaimer_, *generations_);
-    auto memory = FlowMemory::create(FlowSizes{.flows = flows, .workers = 1}, mapped_memory());
+    auto memory =
+        FlowMemory::create(FlowSizes{.flows = flows, .workers = workers_.size()}, mapped_memory());
     if (!sets || !memory) std::abort();
     sets_ = std::move(*sets);
     flow_memory_ = std::move(*memory);
@@ -127,10 +149,8 @@ void Router::track(size_t flows) {
                         &tables.limits.half_open}) {
         limit->store(UINT32_MAX);
     }
-    quiescent_ = test::make_quiescent(1);
-    context_.flows = FlowTable(&tables, quiescent_.get(), 0, 1);
-    context_.sets = AddressSetView{sets_->view(), generations_.get()};
-    context_.generations = generations_.get();
+    const auto workers = static_cast<unsigned>(workers_.size());
+    quiescent_ = test::make_quiescent(workers);
     for (size_t i = 0; i < configs_.size(); ++i) {
         std::vector<PolicyRule> wanted = rules(PolicyDirection::kEgress);
         const std::vector<PolicyRule> ingress = rules(PolicyDirection::kIngress);
@@ -141,19 +161,32 @@ void Router::track(size_t flows) {
         configs_[i].policy = policies_[i].get();
         configs_[i].flags = kPortSecurity;
     }
-    context_.policy_ports = static_cast<uint32_t>(configs_.size());
+    for (unsigned id = 0; id < workers; ++id) {
+        WorkerContext& context = workers_[id]->context;
+        context.flows = FlowTable(&tables, quiescent_.get(), id, workers);
+        context.sets = AddressSetView{sets_->view(), generations_.get()};
+        context.generations = generations_.get();
+        context.policy_ports = static_cast<uint32_t>(configs_.size());
+    }
     generations_->raise_epoch();
 }
 
-Sender::Sender(rte_mempool* pool, bool ipv6, bool fresh)
-    : pool_(pool), source_port_at_(ipv6 ? 54 : 34), fresh_(fresh) {
+Sender::Sender(rte_mempool* pool, bool ipv6, Packets packets)
+    : pool_(pool), source_port_at_(ipv6 ? 54 : 34), fresh_(packets == Packets::kFresh) {
+    const bool answers = packets == Packets::kAnswers;
     for (unsigned flow = 0; flow < kFlows; ++flow) {
-        const std::string to = destination(ipv6, flow);
-        const test::Layer ip = ipv6 ? test::ip6("2001:db8::1", to) : test::ip4("10.254.255.1", to);
-        frames_.push_back(
-            (test::eth(kFromMac, kGatewayMac) / ip / test::udp(1024, static_cast<uint16_t>(flow)) /
-             test::raw(test::counting(ipv6 ? 2 : 18)))
-                .bytes());
+        std::string from = ipv6 ? kFrom6 : kFrom4;
+        std::string to = destination(ipv6, flow);
+        auto source = kPort;
+        auto target = static_cast<uint16_t>(flow);
+        if (answers) {
+            std::swap(from, to);
+            std::swap(source, target);
+        }
+        const test::Layer ip = ipv6 ? test::ip6(from, to) : test::ip4(from, to);
+        frames_.push_back((test::eth(answers ? kToMac : kFromMac, kGatewayMac) / ip /
+                           test::udp(source, target) / test::raw(test::counting(ipv6 ? 2 : 18)))
+                              .bytes());
     }
 }
 

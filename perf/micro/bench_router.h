@@ -30,15 +30,18 @@ enum class Filter : uint8_t {
     kHundred,  // 100 rules at both ports, the last of which lets UDP through
 };
 
-// A worker's context with both ports. One Router at a time uses a pool.
+// Both ports and the contexts of one or more workers over them. One Router at a time uses a pool.
 class Router {
   public:
     // Room for `flows` where ports are filtered.
-    Router(rte_mempool* pool, Filter filter, size_t flows);
+    Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers = 1);
 
-    WorkerContext& context() { return context_; }
-    const PortConfig* in() const { return &configs_[0]; }
-    uint64_t forwarded() { return context_.port_counters(kFrom).forwarded.get(); }
+    WorkerContext& context(unsigned worker = 0) { return workers_[worker]->context; }
+    const PortConfig* port(PortId id) const { return &configs_[id.value() - 1]; }
+    // Of one worker.
+    uint64_t forwarded(PortId from = kFrom, unsigned worker = 0) {
+        return context(worker).port_counters(from).forwarded.get();
+    }
 
   private:
     class NoReaders final : public Reclaimer {
@@ -47,7 +50,13 @@ class Router {
         void drain() override {}
     };
 
+    struct Worker {
+        WorkerContext context;
+        WorkerCounterBlock counters;
+    };
+
     void add_port(PortId id, const Mac& mac, const char* ipv4, const char* ipv6);
+    void add_hop(NextHopId id, PortId port, const Mac& mac);
     void track(size_t flows);
 
     NoReaders reclaimer_;
@@ -57,20 +66,24 @@ class Router {
     std::unique_ptr<AddressSets> sets_;
     std::unique_ptr<FlowMemory> flow_memory_;
     std::array<PolicyPtr, 2> policies_;
-    std::unique_ptr<WorkerCounterBlock> counters_;
     std::vector<const PortConfig*> ports_;
     std::vector<Adjacency> adjacencies_;
     std::vector<Capture*> captures_;
     std::array<TxPort, 2> devices_;
     std::array<PortConfig, 2> configs_;
-    WorkerContext context_;
+    std::vector<std::unique_ptr<Worker>> workers_;
 };
 
-// Makes bursts of small UDP packets of one family, flow after flow.
+enum class Packets : uint8_t {
+    kForward,  // of kFrom's VM, flow after flow
+    kAnswers,  // of kTo's VM, to the same flows
+    kFresh,    // of kFrom's VM, each the first of a flow, 64 M times
+};
+
+// Makes bursts of small UDP packets of one family.
 class Sender {
   public:
-    // `fresh`: every packet is the first of a flow, 64 M times.
-    Sender(rte_mempool* pool, bool ipv6, bool fresh);
+    Sender(rte_mempool* pool, bool ipv6, Packets packets);
 
     // Fills kBurstSize packets and burst.live.
     void fill(Burst& burst);

@@ -43,11 +43,11 @@ constexpr Step kLastStages[] = {{"offload", resolve_offloads}, {"transmit", tran
 struct Traffic {
     const char* name;
     Filter filter;
-    bool fresh;  // every packet begins a flow
+    Packets packets;
 };
-constexpr Traffic kTraffic[] = {{"open", Filter::kOpen, false},
-                                {"established", Filter::kHundred, false},
-                                {"new", Filter::kHundred, true}};
+constexpr Traffic kTraffic[] = {{"open", Filter::kOpen, Packets::kForward},
+                                {"established", Filter::kHundred, Packets::kForward},
+                                {"new", Filter::kHundred, Packets::kFresh}};
 
 // What two readings of the clock cost that have nothing between them.
 uint64_t clock_cycles() {
@@ -92,19 +92,20 @@ void report(benchmark::State& state, std::vector<uint64_t>& cycles) {
 void measure(benchmark::State& state, rte_mempool* pool, bool ipv6, const Traffic& traffic,
              const std::string& stage) {
     const size_t packets = static_cast<size_t>(state.max_iterations) * kBurstSize;
-    Router router(pool, traffic.filter, traffic.fresh ? packets + kFlows : 2 * kFlows);
-    Sender sender(pool, ipv6, traffic.fresh);
+    const bool fresh = traffic.packets == Packets::kFresh;
+    Router router(pool, traffic.filter, fresh ? packets + kFlows : 2 * kFlows);
+    Sender sender(pool, ipv6, traffic.packets);
     // Flows and tables are met once before.
     for (unsigned sent = 0; sent < kFlows; sent += kBurstSize) {
         Burst burst;
-        burst.in = router.in();
+        burst.in = router.port(kFrom);
         sender.fill(burst);
         run_pipeline(router.context(), burst);
     }
     std::vector<uint64_t> cycles;
     for (auto _ : state) {
         Burst burst;
-        burst.in = router.in();
+        burst.in = router.port(kFrom);
         sender.fill(burst);
         cycles.push_back(stage.empty() ? run_measured(router.context(), burst)
                                        : run_stages(router.context(), burst, stage));

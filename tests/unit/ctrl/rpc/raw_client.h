@@ -12,6 +12,7 @@
 
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -50,6 +51,12 @@ class RawClient {
         frame(Json{{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}}.dump());
     }
 
+    // What comes next, as it comes; 0 or less at the end of the stream or after `wait_ms`.
+    ssize_t take(std::span<char> room, int wait_ms = 5000) {
+        pollfd wait{fd_, POLLIN, 0};
+        return poll(&wait, 1, wait_ms) > 0 ? recv(fd_, room.data(), room.size(), 0) : 0;
+    }
+
     // The next message; std::nullopt at the end of the stream or after `wait_ms`.
     std::optional<Json> message(int wait_ms = 5000) {
         for (;;) {
@@ -58,8 +65,7 @@ class RawClient {
             if (next.state == FrameReader::State::kLost) return std::nullopt;
             pollfd wait{fd_, POLLIN, 0};
             if (poll(&wait, 1, wait_ms) <= 0) return std::nullopt;
-            const std::span<char> room = reader_.prepare();
-            const ssize_t got = recv(fd_, room.data(), room.size(), 0);
+            const ssize_t got = take(reader_.prepare(), 0);
             if (got <= 0) {
                 ended_ = true;
                 return std::nullopt;

@@ -5,6 +5,7 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
+#include <cmath>
 #include <vector>
 
 namespace slash32::rpc {
@@ -37,7 +38,10 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     bool Uint(unsigned value) { return add(value); }
     bool Int64(int64_t value) { return add(value); }
     bool Uint64(uint64_t value) { return add(value); }
-    bool Double(double value) { return add(value); }
+    bool Double(double value) {
+        if (!std::isfinite(value)) return stop("is not JSON: a number is out of range");
+        return add(value);
+    }
     bool String(const char* text, size_t length, bool /*copy*/) {
         if (has_surrogate({text, length})) return stop("is not JSON: a string is not Unicode");
         return add(std::string(text, length));

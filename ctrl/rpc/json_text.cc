@@ -5,14 +5,14 @@
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
 
-#include <cmath>
+#include <charconv>
 #include <vector>
 
 namespace slash32::rpc {
 namespace {
 
 constexpr unsigned kParseFlags = rapidjson::kParseValidateEncodingFlag |
-                                 rapidjson::kParseFullPrecisionFlag |
+                                 rapidjson::kParseNumbersAsStringsFlag |
                                  rapidjson::kParseStopWhenDoneFlag;
 
 bool is_space(char c) {
@@ -34,13 +34,13 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     // NOLINTBEGIN(readability-identifier-naming)
     bool Null() { return add(nullptr); }
     bool Bool(bool value) { return add(value); }
-    bool Int(int value) { return add(value); }
-    bool Uint(unsigned value) { return add(value); }
-    bool Int64(int64_t value) { return add(value); }
-    bool Uint64(uint64_t value) { return add(value); }
-    bool Double(double value) {
-        if (!std::isfinite(value)) return stop("is not JSON: a number is out of range");
-        return add(value);
+    // As text: the reader's own conversion makes something small of -5.5e+308.
+    bool RawNumber(const char* text, size_t length, bool /*copy*/) {
+        const std::string_view number(text, length);
+        const bool whole = number.find_first_of(".eE") == number.npos;
+        if (whole && number.front() == '-' && add_number<int64_t>(number)) return true;
+        if (whole && number.front() != '-' && add_number<uint64_t>(number)) return true;
+        return add_number<double>(number) || stop("is not JSON: a number is out of range");
     }
     bool String(const char* text, size_t length, bool /*copy*/) {
         if (has_surrogate({text, length})) return stop("is not JSON: a string is not Unicode");
@@ -92,6 +92,13 @@ class Builder : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Builder> 
     template <typename T>
     bool add(T&& value) {
         return place(std::forward<T>(value)) != nullptr;
+    }
+
+    template <typename T>
+    bool add_number(std::string_view text) {
+        T value{};
+        const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+        return read.ec == std::errc() && add(value);
     }
 
     bool open(Json::value_t type) {

@@ -82,8 +82,9 @@ void compare_parsers(std::string_view body) {
     if (parsed) {
         S32_ASSERT(*parsed == Json::parse(body));
     } else if (parsed.error().message.starts_with("is not JSON")) {
-        // That parser takes a byte order mark, and a NUL for the end.
-        const bool is_lax = body.starts_with("\xef\xbb\xbf") || body.find('\0') != body.npos;
+        // That parser takes a byte order mark, a NUL for the end, and 1e-999 for 0.
+        const bool is_lax = body.starts_with("\xef\xbb\xbf") || body.find('\0') != body.npos ||
+                            parsed.error().message.ends_with("out of range");
         S32_ASSERT(is_lax || !Json::accept(body));
     }
 }

@@ -84,6 +84,8 @@ class Oracle {
                     usleep(10'000);
                 }
             }
+            for (const char* step : {"> udp", "< udp"})
+                kernel_.set_marker(Connection::is_forward(step), connection.frame(step));
         }
     }
 

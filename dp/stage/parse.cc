@@ -114,7 +114,8 @@ Refusal parse_transport(const HeaderView& view, PacketMeta& meta) {
             const uint16_t udp_length = view.at<UdpHeader>(l4)->length.host();
             if (udp_length < size) return DropReason::kBadTransportHeader;
             if (udp_length > length && !meta.has(kFragment)) return DropReason::kBadTransportHeader;
-            break;
+            meta.l4_length = sizeof(UdpHeader);
+            return {};
         }
         case kProtoIcmp:
             if (kKind == PacketKind::kIpv4) size = sizeof(IcmpHeader);
@@ -324,10 +325,10 @@ void parse_packet(WorkerContext& context, Burst& burst, unsigned i) {
     if (refusal) return drop(context, burst, i, *refusal);
 
     trim_packet(packet, kL2 + meta.ip_length);  // padding is the link's, not the packet's
+    if (!group && meta.flags == 0 && packet->nb_segs == 1) return;
     if (group || meta.has(kLinkBroadcast | kLinkMulticast)) burst.group |= bit;
     if (packet->nb_segs > 1 || meta.has(kPartialChecksum)) burst.offload |= bit;
-    if (meta.has(kFragment)) [[unlikely]]
-        burst.fragments |= bit;
+    if (meta.has(kFragment)) burst.fragments |= bit;
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ bool end_holds(const WorkerContext& context, FlowEntry& entry, PolicyDirection d
         classify_bulk(context.sets, 1, &table, &query, &fresh);
     }
     if (!fresh.allowed) return false;
-    verdict = flow_verdict(*port, fresh);
+    keep_verdict(*port, fresh, verdict);
     return true;
 }
 
@@ -213,11 +213,11 @@ PolicyQuery policy_query(const FlowKey& key, PolicyDirection direction, uint8_t 
             .port = icmp ? static_cast<uint16_t>(destination << 8 | icmp_code) : destination};
 }
 
-FlowVerdict flow_verdict(const PortConfig& port, const PolicyVerdict& verdict) {
-    return {.policy = filter_generation(port),
-            .set_generation = verdict.set_generation,
-            .set = verdict.set,
-            .stateful = verdict.stateful};
+void keep_verdict(const PortConfig& port, const PolicyVerdict& verdict, FlowVerdict& kept) {
+    kept.policy = filter_generation(port);
+    kept.set_generation = verdict.set_generation;
+    kept.set = verdict.set;
+    kept.stateful = verdict.stateful;
 }
 
 uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress) {

@@ -16,8 +16,8 @@ uint32_t filter_generation(const PortConfig& port);
 // What the rules of `direction` look at in a packet of the key. `icmp_code` where it is ICMP.
 PolicyQuery policy_query(const FlowKey& key, PolicyDirection direction, uint8_t icmp_code);
 
-// What a flow keeps of the verdict of one end's filter.
-FlowVerdict flow_verdict(const PortConfig& port, const PolicyVerdict& verdict);
+// What a flow keeps of the verdict of one end's filter, written where it stays.
+void keep_verdict(const PortConfig& port, const PolicyVerdict& verdict, FlowVerdict& kept);
 
 // The marks of a flow's direction 1: which ends must be asked about its answers.
 uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress);

@@ -13,13 +13,36 @@
 namespace slash32 {
 namespace {
 
+const PortConfig& destination_port(const WorkerContext& context, const Burst& burst, unsigned i) {
+    return *context.ports[burst.meta[i].out_port.value()];
+}
+
+// The packets of `mask` that are to have a flow; drops those that may not be without one. The
+// answers' places are fetched meanwhile: those of the packets themselves have been looked up.
+uint32_t select(WorkerContext& context, Burst& burst, uint32_t mask) {
+    const FlowScratch& scratch = context.scratch;
+    uint32_t chosen = 0;
+    for_each_packet(mask, [&](unsigned i) {
+        if (!scratch.egress[i].stateful && !scratch.ingress[i].stateful) return;
+        // Its first part has a flow, or has not been let through.
+        if (burst.meta[i].has(kLaterFragment)) return;
+        if (is_icmp_error(burst.meta[i]))
+            return drop(context, burst, i, DropReason::kUnrelatedError);
+        const PortConfig& out = destination_port(context, burst, i);
+        context.flows.prefetch(reverse_key(scratch.keys[i], ingress_class(out)));
+        chosen |= 1u << i;
+    });
+    return chosen;
+}
+
 void fill(const WorkerContext& context, const Burst& burst, unsigned i, const PortConfig& out,
           FlowEntry& entry) {
     const FlowScratch& scratch = context.scratch;
     const auto relaxed = std::memory_order_relaxed;
     auto& [forward, back] = entry.directions;
-    forward.key = scratch.keys[i];
-    back.key = reverse_key(forward.key, ingress_class(out));
+    const FlowKey key = scratch.keys[i];
+    forward.key = key;
+    back.key = reverse_key(key, ingress_class(out));
     forward.epoch.store(scratch.epoch, relaxed);
     forward.next_hop.store(burst.meta[i].next_hop.value(), relaxed);
     forward.routes.store(scratch.routes, relaxed);
@@ -29,8 +52,8 @@ void fill(const WorkerContext& context, const Burst& burst, unsigned i, const Po
     for (FlowDirection* direction : {&forward, &back})
         direction->last_seen.store(context.seconds, relaxed);
     auto& [egress, ingress] = entry.first.verdicts;
-    egress = flow_verdict(*burst.in, scratch.egress[i]);
-    ingress = flow_verdict(out, scratch.ingress[i]);
+    keep_verdict(*burst.in, scratch.egress[i], egress);
+    keep_verdict(out, scratch.ingress[i], ingress);
     forward.marks.store(0, relaxed);
     back.marks.store(answer_marks(egress, ingress), relaxed);
     entry.second.out = ingress_class(out);
@@ -78,14 +101,8 @@ std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
 
 void make_flows(WorkerContext& context, Burst& burst) {
     if (context.policy_ports == 0 || !context.flows.enabled()) return;
-    for_each_packet(burst.live & burst.miss, [&](unsigned i) {
-        const FlowScratch& scratch = context.scratch;
-        if (!scratch.egress[i].stateful && !scratch.ingress[i].stateful) return;
-        // Its first part has a flow, or has not been let through.
-        if (burst.meta[i].has(kLaterFragment)) return;
-        if (is_icmp_error(burst.meta[i]))
-            return drop(context, burst, i, DropReason::kUnrelatedError);
-        const PortConfig& out = *context.ports[burst.meta[i].out_port.value()];
+    for_each_packet(select(context, burst, burst.live & burst.miss), [&](unsigned i) {
+        const PortConfig& out = destination_port(context, burst, i);
         if (const auto refusal = make(context, burst, i, out)) drop(context, burst, i, *refusal);
     });
 }

@@ -113,6 +113,10 @@ void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, FlowRef* found) 
     }
 }
 
+void FlowTable::prefetch(const FlowKey& key) const {
+    rte_prefetch0(place(hash(key)).first);
+}
+
 FlowEntry* FlowTable::allocate(PortId charged, DropReason& why) {
     const FlowLimits& limits = shared_->limits;
     FlowShare& share = shared_->shares[charged.value()];

@@ -40,6 +40,8 @@ class FlowTable {
     // flight at once.
     void lookup_bulk(uint32_t mask, const FlowKey* keys, FlowRef* found) const;
     FlowRef lookup(const FlowKey& key) const;
+    // Of a key that will be linked soon.
+    void prefetch(const FlowKey& key) const;
 
     // An entry for a new flow, charged to a port: taken from the free ones, after an embryonic flow
     // was evicted where a limit has been reached. nullptr and the reason where none is to be had.

@@ -49,20 +49,36 @@ def filtered_pair(router: Router, directory: Any, count: int) -> None:
     traffic.add_routes(router)
 
 
+def _limits(flows: int) -> dict[str, int]:
+    return {"flows_per_port": flows, "half_open_per_port": flows, "half_open": flows}
+
+
 def sample(context: Context, options: list[object], count: int = 100, flows: int = 1 << 18,
-           window: float | None = None, **limits: object) -> Sample:
+           window: float | None = None) -> Sample:
     """A fresh slash32d with the filtered pair, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
         router = Router(context, children, directory, poll="busy",
                         options=["--conntrack-flows", flows]).start()
-        router.control.call("conntrack.config", **{
-            "flows_per_port": flows, "half_open_per_port": flows, "half_open": flows, **limits})
+        router.control.call("conntrack.config", **_limits(flows))
         filtered_pair(router, directory, count)
         measured = traffic.measure(context, children, traffic.listening(directory), options,
                                    lambda: traffic.worker_counters(router), window)
         router.stop()
     return measured
+
+
+def search(context: Context, options: list[object]) -> dict[str, Any]:
+    """What the generator's search finds of a fresh slash32d with the filtered pair."""
+    directory = context.fresh("pair")
+    with context.children() as children:
+        router = Router(context, children, directory, poll="busy").start()
+        filtered_pair(router, directory, 100)
+        generator = traffic.start_generator(context, children, traffic.listening(directory), options)
+        found = generator.event("result", 300)["search"]
+        generator.stop()
+        router.stop()
+    return found
 
 
 def two_way(flows: int) -> list[object]:

@@ -109,6 +109,47 @@ def pipeline(context: Context) -> list[Figure]:
     return figures
 
 
+def latency(context: Context) -> list[Figure]:
+    """From making a packet to having it back, at half of slash32d's own throughput, over testpmd io at the
+    same rate; both ports filtered by 100 rules."""
+    full = firewall.sample(context, firewall.two_way(1024))
+    options = [*firewall.two_way(1024), "--latency", "--rate", full.mpps * 1e6 / 4]  # of each of two
+    got = Comparison(context, context.runs(5, 2), {
+        "testpmd io": lambda: traffic.sample_testpmd(context, options),
+        "slash32d": lambda: firewall.sample(context, options),
+    })
+
+    def microseconds(name: str, percentile: str) -> list[float]:
+        return [one.result["latency_ns"][percentile] / 1000 for one in got.samples(name)]
+
+    added = [a - b for a, b in zip(microseconds("slash32d", "p50"), microseconds("testpmd io", "p50"))]
+    percentiles = {"p50": 50, "p90": 90, "p99": 99, "p999": 99.9}
+    return [
+        Figure("latency: median added over testpmd io", "µs", added, 2, at_most=True,
+               note=f"at {full.mpps / 2:.2f} Mpps, half of what slash32d forwards"),
+        *(Figure(f"latency: {name}, {percentile}", "µs", microseconds(name, percentile),
+                 point=Point("latency", name, x))
+          for name in ("testpmd io", "slash32d") for percentile, x in percentiles.items()),
+    ]
+
+
+def search(context: Context) -> list[Figure]:
+    """RFC 2544's throughput and the rate at a loss of 0.5 %, both ports filtered by 100 rules."""
+    figures = []
+    for kind, what in (("throughput", "without loss"), ("pdr", "with a loss of 0.5 %")):
+        found = []
+        for _ in range(context.runs(3, 1)):
+            one = firewall.search(context, [*firewall.two_way(1024), "--search", kind,
+                                            "--trial-seconds", 0.3, "--search-trials", 3])
+            context.say(f"{kind}: {one['holds_pps'] / 1e6:.2f} Mpps after {one['trials']} trials")
+            found.append(one)
+        bounded = any(one["bounded_by_generator"] for one in found)
+        figures.append(Figure(f"search: highest rate {what}", "Mpps",
+                              [one["holds_pps"] / 1e6 for one in found],
+                              note="bounded by the generator" if bounded else ""))
+    return figures
+
+
 def many_routes(context: Context) -> list[Figure]:
     """A million host routes, all of them met, over one; the ports are open, so that each packet is looked
     up."""

@@ -23,6 +23,8 @@ ALL = [
     Row("scale", "one busy pair among 1,000 connected ports", forwarding.scale),
     Row("tso", "64 KB TCP segments between two VMs, over testpmd io", forwarding.tso),
     Row("sizes", "frames of 64 to 1,518 bytes, filtered, over testpmd io", forwarding.sizes),
+    Row("latency", "latency at half of the own throughput, over testpmd io", forwarding.latency),
+    Row("search", "RFC 2544 throughput and partial drop rate", forwarding.search),
     Row("pipeline", "the pipeline without devices, stage by stage", forwarding.pipeline),
     Row("workers", "two workers that share every flow, over one", forwarding.workers),
     Row("many-routes", "a million host routes over one route", forwarding.many_routes),

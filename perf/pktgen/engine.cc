@@ -34,12 +34,12 @@ uint64_t seconds_to_cycles(double seconds, uint64_t hz) {
 
 Engine::Engine(const Options& options, const Devices& devices)
     : options_(options), hz_(rte_get_tsc_hz()) {
-    const uint32_t run = std::random_device()();
+    const auto run = static_cast<uint16_t>(std::random_device()());
     const uint32_t count = static_cast<uint32_t>(devices.all().size());
     ports_.reserve(count);
     for (uint32_t i = 0; i < count; i++) {
         // A single device hears itself.
-        const uint32_t peer = count == 1 ? 0 : i ^ 1;
+        const auto peer = static_cast<uint16_t>(count == 1 ? 0 : i ^ 1);
         ports_.push_back(Port{.device = devices.all()[i],
                               .maker = FrameMaker(options, options.devices[i], i, run),
                               .counter = FrameCounter(options, peer, run),
@@ -86,15 +86,65 @@ Result<void> Engine::resolve_gateways() {
 
 Result<Measurement> Engine::run(const std::atomic<bool>& stop,
                                 const std::function<void()>& measuring) {
-    started_tsc_ = rte_rdtsc();
-    const uint64_t begin = started_tsc_ + seconds_to_cycles(options_.warmup_seconds, hz_);
-    run_until(begin, stop);
+    set_rate(options_.rate);
+    run_until(rate_tsc_ + seconds_to_cycles(options_.warmup_seconds, hz_), stop);
     measuring();
+    for (Port& port : ports_)
+        port.counter.latency().clear();
     const Snapshot from = snapshot();
     run_until(from.tsc + seconds_to_cycles(options_.measure_seconds, hz_), stop);
     const Snapshot to = snapshot();
     drain();
     if (stop) return fail(ErrorCode::kUnavailable, "run", "stopped by a signal");
+    if (auto arrived = check_arrivals(); !arrived) return tl::unexpected<Error>(arrived.error());
+    return difference(from, to);
+}
+
+Result<RateSearch> Engine::search(const std::atomic<bool>& stop,
+                                  const std::function<void(const Trial&)>& done) {
+    set_rate(options_.rate);
+    run_until(rate_tsc_ + seconds_to_cycles(options_.warmup_seconds, hz_), stop);
+    drain();
+    const double highest = options_.rate != 0 ? options_.rate : try_rate(0, stop).offered;
+    RateSearch search(options_.goal, highest);
+    while (const auto rate = search.next()) {
+        const Trial trial = try_rate(*rate, stop);
+        if (stop) return fail(ErrorCode::kUnavailable, "search", "stopped by a signal");
+        if (auto arrived = check_arrivals(); !arrived)
+            return tl::unexpected<Error>(arrived.error());
+        search.add(trial);
+        done(trial);
+    }
+    return search;
+}
+
+// One trial, with nothing under way before and after.
+Trial Engine::try_rate(double rate, const std::atomic<bool>& stop) {
+    const uint64_t sent = total_sent();
+    const uint64_t received = total_received();
+    set_rate(rate);
+    run_until(rate_tsc_ + seconds_to_cycles(options_.trial_seconds, hz_), stop);
+    const double seconds = static_cast<double>(rte_rdtsc() - rate_tsc_) / static_cast<double>(hz_);
+    drain();
+    const auto offered = static_cast<double>(total_sent() - sent);
+    const auto arrived = static_cast<double>(total_received() - received);
+    return {.wanted = rate,
+            .offered = offered / seconds / static_cast<double>(senders()),
+            .loss = offered > 0 ? std::max(0.0, 1 - arrived / offered) : 1};
+}
+
+void Engine::set_rate(double rate) {
+    rate_ = rate;
+    rate_tsc_ = rte_rdtsc();
+    for (Port& port : ports_)
+        port.first_sequence = port.next_sequence;
+}
+
+size_t Engine::senders() const {
+    return static_cast<size_t>(std::ranges::count(ports_, true, &Port::sends));
+}
+
+Result<void> Engine::check_arrivals() const {
     for (size_t i = 0; i < ports_.size(); i++) {
         const size_t peer = ports_.size() == 1 ? 0 : i ^ 1;
         if (!ports_[peer].sends || ports_[i].counter.counts().packets != 0) continue;
@@ -102,7 +152,21 @@ Result<Measurement> Engine::run(const std::atomic<bool>& stop,
                     fmt::format("nothing arrives of the {} packets that device {} sent",
                                 ports_[peer].sent, peer));
     }
-    return difference(from, to);
+    return {};
+}
+
+void Engine::tell_progress(uint64_t now) {
+    if (begun_tsc_ == 0) begun_tsc_ = told_tsc_ = now;
+    if (now - told_tsc_ < hz_) return;
+    const uint64_t received = total_received();
+    const auto cycles_to_seconds = [&](uint64_t cycles) {
+        return static_cast<double>(cycles) / static_cast<double>(hz_);
+    };
+    progress_({.seconds = cycles_to_seconds(now - begun_tsc_),
+               .received_pps = static_cast<double>(received - told_received_) /
+                               cycles_to_seconds(now - told_tsc_)});
+    told_tsc_ = now;
+    told_received_ = received;
 }
 
 void Engine::run_until(uint64_t end, const std::atomic<bool>& stop) {
@@ -114,10 +178,11 @@ void Engine::run_until(uint64_t end, const std::atomic<bool>& stop) {
             if (port.sends) moved += send(port, now);
         }
         // Who paces the packets has time, and leaves the core to the router's control thread.
-        if (moved == 0 && options_.rate != 0) usleep(kPauseUs);
+        if (moved == 0 && rate_ != 0 && !options_.latency && !options_.search) usleep(kPauseUs);
         const uint64_t after = rte_rdtsc();
         if (moved != 0) busy_ += after - now;
         now = after;
+        if (progress_) tell_progress(now);
     }
 }
 
@@ -125,7 +190,7 @@ uint16_t Engine::receive(Port& port) {
     rte_mbuf* packets[kBurst];
     const uint16_t n = rte_eth_rx_burst(port.device.port, 0, packets, kBurst);
     if (n == 0) return 0;
-    port.counter.count(packets, n);
+    port.counter.count(packets, n, options_.latency ? rte_rdtsc() : 0);
     rte_pktmbuf_free_bulk(packets, n);
     return n;
 }
@@ -133,12 +198,11 @@ uint16_t Engine::receive(Port& port) {
 uint16_t Engine::due(Port& port, uint64_t now) {
     uint64_t n = options_.tso ? kSegmentBurst : kBurst;
     if (options_.window != 0) n = std::min(n, window_left(port, now));
-    if (options_.rate == 0) return static_cast<uint16_t>(n);
-    const double should =
-        static_cast<double>(now - started_tsc_) / static_cast<double>(hz_) * options_.rate;
-    if (should <= static_cast<double>(port.next_sequence)) return 0;
-    return static_cast<uint16_t>(
-        std::min(should - static_cast<double>(port.next_sequence) + 1, static_cast<double>(n)));
+    if (rate_ == 0) return static_cast<uint16_t>(n);
+    const double should = static_cast<double>(now - rate_tsc_) / static_cast<double>(hz_) * rate_;
+    const auto made = static_cast<double>(port.next_sequence - port.first_sequence);
+    if (should <= made) return 0;
+    return static_cast<uint16_t>(std::min(should - made + 1, static_cast<double>(n)));
 }
 
 uint64_t Engine::window_left(Port& port, uint64_t now) {
@@ -177,9 +241,10 @@ bool Engine::fill_pending(Port& port, uint16_t n) {
         return port.pending_end != 0;
     }
     if (rte_pktmbuf_alloc_bulk(port.device.send_pool, port.pending, n) != 0) return false;
+    const uint64_t now = options_.latency ? rte_rdtsc() : 0;
     for (uint16_t i = 0; i < n; i++) {
         rte_mbuf* packet = port.pending[i];
-        port.maker.fill(rte_pktmbuf_mtod(packet, uint8_t*), port.next_sequence++);
+        port.maker.fill(rte_pktmbuf_mtod(packet, uint8_t*), port.next_sequence++, now);
         packet->data_len = static_cast<uint16_t>(options_.frame_bytes);
         packet->pkt_len = static_cast<uint32_t>(options_.frame_bytes);
     }
@@ -201,7 +266,8 @@ bool Engine::fill_segment(Port& port) {
     }
     chain[0]->nb_segs = static_cast<uint16_t>(buffers);
     chain[0]->pkt_len = bytes;
-    port.maker.fill(rte_pktmbuf_mtod(chain[0], uint8_t*), port.next_sequence++);
+    port.maker.fill(rte_pktmbuf_mtod(chain[0], uint8_t*), port.next_sequence++,
+                    options_.latency ? rte_rdtsc() : 0);
     port.maker.describe(chain[0]);
     port.pending[port.pending_end++] = chain[0];
     return true;
@@ -233,6 +299,13 @@ uint64_t Engine::total_received() const {
     uint64_t total = 0;
     for (const Port& port : ports_)
         total += port.counter.counts().packets;
+    return total;
+}
+
+uint64_t Engine::total_sent() const {
+    uint64_t total = 0;
+    for (const Port& port : ports_)
+        total += port.sent;
     return total;
 }
 
@@ -270,6 +343,7 @@ Measurement Engine::difference(const Snapshot& from, const Snapshot& to) const {
         d.other = b.other - a.other;
         moved += d.sent + d.received;
         m.devices.push_back(d);
+        m.latency.add(ports_[i].counter.latency());
         m.total_sent += ports_[i].sent;
     }
     m.total_received = total_received();

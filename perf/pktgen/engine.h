@@ -8,6 +8,7 @@
 #include "dp/base/result.h"
 #include "perf/pktgen/device.h"
 #include "perf/pktgen/options.h"
+#include "perf/pktgen/search.h"
 #include "perf/pktgen/traffic.h"
 
 #include <atomic>
@@ -35,6 +36,7 @@ struct DeviceResult {
 struct Measurement {
     double seconds = 0;
     std::vector<DeviceResult> devices;
+    Histogram latency;  // of all devices, cycles of the TSC; empty without --latency
     double busy_percent = 0;
     // Of a busy turn, for each packet sent or received.
     double cycles_per_packet = 0;
@@ -51,15 +53,29 @@ struct Measurement {
     uint64_t total_received = 0;
 };
 
+// How far the engine is, for people.
+struct Progress {
+    double seconds = 0;  // since it began
+    double received_pps = 0;
+};
+
 class Engine {
   public:
     Engine(const Options& options, const Devices& devices);
+
+    // Told about once a second.
+    void on_progress(std::function<void(const Progress&)> hook) { progress_ = std::move(hook); }
 
     // Asks each device's gateway for its MAC. Errors: kUnavailable.
     Result<void> resolve_gateways();
     // Warms up, calls `measuring`, measures, drains. Errors: kUnavailable when nothing arrives,
     // naming the device.
     Result<Measurement> run(const std::atomic<bool>& stop, const std::function<void()>& measuring);
+    // Searches by options.goal, all sending devices at one rate; `done` is told of each trial,
+    // whose rates are those of a device. Errors: as run().
+    Result<RateSearch> search(const std::atomic<bool>& stop,
+                              const std::function<void(const Trial&)>& done);
+    size_t senders() const;
 
   private:
     struct Port {
@@ -71,9 +87,10 @@ class Engine {
         uint16_t pending_first = 0;
         uint16_t pending_end = 0;
         uint64_t next_sequence = 0;
-        size_t peer = 0;            // receives what this one sends
-        uint64_t arrived = 0;       // sequence numbers below are not under way
-        uint64_t progress_tsc = 0;  // when that last grew
+        uint64_t first_sequence = 0;  // since the rate was set
+        size_t peer = 0;              // receives what this one sends
+        uint64_t arrived = 0;         // sequence numbers below are not under way
+        uint64_t progress_tsc = 0;    // when that last grew
         uint64_t sent = 0;
         uint64_t turns = 0;    // with something to send
         uint64_t refused = 0;  // of them
@@ -88,6 +105,11 @@ class Engine {
     };
 
     void run_until(uint64_t tsc, const std::atomic<bool>& stop);
+    void tell_progress(uint64_t now);
+    void set_rate(double rate);
+    Trial try_rate(double rate, const std::atomic<bool>& stop);
+    Result<void> check_arrivals() const;
+    uint64_t total_sent() const;
     uint16_t receive(Port& port);
     uint16_t send(Port& port, uint64_t now);
     uint16_t due(Port& port, uint64_t now);
@@ -103,8 +125,13 @@ class Engine {
     const Options& options_;
     const uint64_t hz_;
     std::vector<Port> ports_;
-    uint64_t started_tsc_ = 0;
+    double rate_ = 0;        // of a device; 0: as fast as they go
+    uint64_t rate_tsc_ = 0;  // when it was set
     uint64_t busy_ = 0;
+    std::function<void(const Progress&)> progress_;
+    uint64_t begun_tsc_ = 0;
+    uint64_t told_tsc_ = 0;
+    uint64_t told_received_ = 0;
 };
 
 }  // namespace slash32::pktgen

@@ -4,10 +4,10 @@
 #include "perf/pktgen/device.h"
 #include "perf/pktgen/engine.h"
 #include "perf/pktgen/options.h"
+#include "perf/pktgen/report.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <rte_cycles.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,58 +18,13 @@ namespace slash32::pktgen {
 namespace {
 
 constexpr int kUnreachable = 1;
+constexpr int kBadOption = 2;
 constexpr int kNoDevice = 3;
 
 std::atomic<bool> stop_requested{false};
 
 void on_signal(int) {
     stop_requested = true;
-}
-
-nlohmann::json device_json(const DeviceResult& device, double seconds) {
-    return {{"sent", device.sent},
-            {"sent_pps", static_cast<double>(device.sent) / seconds},
-            {"received", device.received},
-            {"received_pps", static_cast<double>(device.received) / seconds},
-            {"received_gbps", static_cast<double>(device.received_bytes) * 8e-9 / seconds},
-            {"lost", device.lost},
-            {"cut", device.cut},
-            {"reordered", device.reordered},
-            {"duplicated", device.duplicated},
-            {"other", device.other}};
-}
-
-nlohmann::json to_json(const Options& options, const Measurement& m) {
-    DeviceResult sum;
-    nlohmann::json devices = nlohmann::json::array();
-    for (const DeviceResult& device : m.devices) {
-        devices.push_back(device_json(device, m.seconds));
-        sum.sent += device.sent;
-        sum.received += device.received;
-        sum.received_bytes += device.received_bytes;
-        sum.lost += device.lost;
-        sum.cut += device.cut;
-        sum.reordered += device.reordered;
-        sum.duplicated += device.duplicated;
-        sum.other += device.other;
-    }
-    return {{"event", "result"},
-            {"ok", true},
-            {"seconds", m.seconds},
-            {"bytes", options.frame_bytes},
-            {"flows", options.flows},
-            {"hugepages", options.hugepages},
-            {"total", device_json(sum, m.seconds)},
-            {"devices", devices},
-            {"whole_run", {{"sent", m.total_sent}, {"received", m.total_received}}},
-            {"generator",
-             {{"core", options.core},
-              {"hz", rte_get_tsc_hz()},
-              {"busy_percent", m.busy_percent},
-              {"cycles_per_packet", m.cycles_per_packet},
-              {"ceiling_pps", m.ceiling_pps},
-              {"refused_percent", m.refused_percent},
-              {"bounded_by_generator", m.bounded_by_generator}}}};
 }
 
 // The reason, and the end of the process.
@@ -83,22 +38,47 @@ nlohmann::json to_json(const Options& options, const Measurement& m) {
     _exit(status);
 }
 
+void print(const nlohmann::json& line) {
+    fmt::print("{}\n", line.dump());
+    std::fflush(stdout);
+}
+
 int run(const Options& options) {
+    Csv csv;
+    if (auto opened = csv.open(options.csv); !opened) {
+        fmt::print(stderr, "s32-pktgen: {}: {}\n", opened.error().path, opened.error().message);
+        return kBadOption;
+    }
     Devices devices;
     if (auto opened = devices.open(options); !opened) give_up(devices, opened.error(), kNoDevice);
     if (auto up = devices.wait_links(options.connect_seconds); !up)
         give_up(devices, up.error(), kUnreachable);
     Engine engine(options, devices);
+    if (isatty(STDERR_FILENO) != 0) {
+        engine.on_progress([](const Progress& progress) {
+            fmt::print(stderr, "{:6.0f} s  {:8.3f} Mpps\n", progress.seconds,
+                       progress.received_pps / 1e6);
+        });
+    }
     if (auto resolved = engine.resolve_gateways(); !resolved)
         give_up(devices, resolved.error(), kUnreachable);
+    if (options.search) {
+        const auto senders = static_cast<double>(engine.senders());
+        const auto found = engine.search(stop_requested, [&](const Trial& trial) {
+            print(trial_json(trial, senders));
+            csv.add(options, trial, senders);
+        });
+        if (!found) give_up(devices, found.error(), kUnreachable);
+        print(search_json(options, *found, senders));
+        return 0;
+    }
     const auto measured = engine.run(stop_requested, [] {
         // Scripts read the router's own counters over the same time.
-        fmt::print("{}\n", nlohmann::json{{"event", "measuring"}}.dump());
-        std::fflush(stdout);
+        print({{"event", "measuring"}});
     });
     if (!measured) give_up(devices, measured.error(), kUnreachable);
-    fmt::print("{}\n", to_json(options, *measured).dump());
-    std::fflush(stdout);
+    print(result_json(options, *measured));
+    csv.add(options, *measured);
     return 0;
 }
 

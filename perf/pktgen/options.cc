@@ -17,6 +17,9 @@ struct Raw {
     std::vector<std::string> destination_ips;
     std::string check = "burst";
     std::string gateway;
+    std::string search;
+    double loss_percent = 0.5;
+    double width_percent = 1;
 };
 
 tl::unexpected<Error> invalid(const std::string& option, const std::string& message) {
@@ -86,6 +89,9 @@ Result<void> fill(const Raw& raw, Options& options) {
         options.gateway = *gateway;
     }
     options.check = raw.check == "all" ? Check::kAll : Check::kBurst;
+    options.search = !raw.search.empty();
+    options.goal.loss = raw.search == "pdr" ? raw.loss_percent / 100 : 0;
+    options.goal.width = raw.width_percent / 100;
     return check_options(options);
 }
 
@@ -123,8 +129,26 @@ void describe(CLI::App& app, Raw& raw, Options& options) {
     app.add_option("--ring", options.ring_entries, "entries of a virtio ring")
         ->check(CLI::IsMember({64, 128, 256, 512, 1024}));
     app.add_option("--rx-buffer", options.receive_buffer, "bytes")->check(CLI::Range(256, 32768));
+    app.add_flag("--latency", options.latency,
+                 "measure the time from making a packet to having it back; never sleeps");
     app.add_option("--check", raw.check, "look at the last packet of each \"burst\", or \"all\"")
         ->check(CLI::IsMember({"burst", "all"}));
+
+    app.add_option(
+           "--search", raw.search,
+           "find the highest rate without loss (\"throughput\", RFC 2544), or with a little "
+           "(\"pdr\")")
+        ->check(CLI::IsMember({"throughput", "pdr"}));
+    app.add_option("--loss-percent", raw.loss_percent, "that a pdr search allows")
+        ->check(CLI::Range(0.0001, 50.0));
+    app.add_option("--search-width", raw.width_percent,
+                   "percent that the rates which hold and fail may be apart at the end")
+        ->check(CLI::Range(0.01, 50.0));
+    app.add_option("--search-trials", options.goal.trials, "of one rate, most of which decide")
+        ->check(CLI::Range(1, 99));
+    app.add_option("--trial-seconds", options.trial_seconds, "seconds of each trial")
+        ->check(CLI::Range(0.05, 600.0));
+    app.add_option("--csv", options.csv, "write results and trials to this file, too");
 
     app.add_option("--connect", options.connect_seconds, "seconds for the links to come up")
         ->check(CLI::Range(0.0, 3600.0));
@@ -168,6 +192,8 @@ Result<void> check_options(const Options& options) {
         return invalid("--device", "devices come in pairs");
     if (options.two_way && options.devices.size() == 1)
         return invalid("--two-way", "needs a pair of devices");
+    if (options.search && (options.tso || options.window != 0))
+        return invalid("--search", "is for packets at a rate: neither --tso nor --window");
     if (options.core >= CPU_SETSIZE) return invalid("--core", "there is no such core");
     if (options.flows == 0 || options.flows > kMaxFlows)
         return invalid("--flows", fmt::format("must be from 1 to {}", kMaxFlows));

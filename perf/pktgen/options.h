@@ -4,6 +4,7 @@
 
 #include "dp/base/net.h"
 #include "dp/base/result.h"
+#include "perf/pktgen/search.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace slash32::pktgen {
 
 // Ethernet, IPv4, UDP, and the stamp (traffic.h).
-inline constexpr size_t kMinFrameBytes = 14 + 20 + 8 + 20;
+inline constexpr size_t kMinFrameBytes = 14 + 20 + 8 + 22;
 inline constexpr size_t kMaxFrameBytes = 9216;
 // An IPv4 packet of 65,535 bytes and its Ethernet header.
 inline constexpr size_t kMaxSegmentBytes = 65535 + 14;
@@ -58,7 +59,14 @@ struct Options {
     uint16_t ring_entries = 1024;
     uint16_t receive_buffer = 2048;  // bytes of data
     Check check = Check::kBurst;
+    bool latency = false;        // the clock is read each burst, and nothing sleeps
     std::optional<Ip4> gateway;  // whose MAC is asked for by ARP
+
+    // A search in place of one measurement: `rate` is then where it begins, 0 as fast as they go.
+    bool search = false;
+    SearchGoal goal;
+    double trial_seconds = 0.5;
+    std::string csv;  // a file that results and trials are written to as well
 
     double connect_seconds = 10;
     double warmup_seconds = 1;

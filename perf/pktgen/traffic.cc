@@ -27,6 +27,8 @@ constexpr uint32_t kFirstPort = 1024;
 constexpr uint32_t kPortsPerGroup = 60000;
 constexpr uint32_t kDestinationPort = 5000;
 constexpr size_t kSeenEntries = 65536;
+constexpr size_t kClockBytes = 6;  // the low ones of the TSC, as it lies in memory
+constexpr uint64_t kClockMask = (uint64_t{1} << 48) - 1;
 
 template <typename T>
 void put(uint8_t* at, T value) {
@@ -56,7 +58,7 @@ uint16_t fold(uint32_t sum) {
 }  // namespace
 
 FrameMaker::FrameMaker(const Options& options, const DeviceOptions& device, uint32_t index,
-                       uint32_t run)
+                       uint16_t run)
     : answers_(options.two_way && index % 2 == 1),
       tso_(options.tso),
       mss_(options.mss),
@@ -92,7 +94,7 @@ FrameMaker::FrameMaker(const Options& options, const DeviceOptions& device, uint
     stamp_at_ = kPortsAt + (tso_ ? kTcpBytes : kUdpBytes);
     put(t + stamp_at_, kMagic);
     put(t + stamp_at_ + 4, run);
-    put(t + stamp_at_ + 8, index);
+    put(t + stamp_at_ + 6, static_cast<uint16_t>(index));
     header_bytes_ = stamp_at_ + kStampBytes;
 }
 
@@ -100,7 +102,7 @@ void FrameMaker::set_destination_mac(const Mac& mac) {
     std::memcpy(template_.data(), mac.bytes.data(), 6);
 }
 
-void FrameMaker::fill(uint8_t* data, uint64_t sequence) {
+void FrameMaker::fill(uint8_t* data, uint64_t sequence, uint64_t now) {
     // A fixed size is a few vector moves; the buffer is always larger than the template.
     std::memcpy(data, template_.data(), template_.size());
     const Be32 varying(first_varying_ + static_cast<uint32_t>(destination_));
@@ -113,7 +115,8 @@ void FrameMaker::fill(uint8_t* data, uint64_t sequence) {
     put(data + kPortsAt, answers_ ? asked : asking);
     put(data + kPortsAt + 2, answers_ ? asking : asked);
     if (tso_) put(data + kTcpSumAt, fold(tcp_sum_ + half_sum));
-    put(data + stamp_at_ + 12, sequence);
+    put(data + stamp_at_ + 8, sequence);
+    std::memcpy(data + stamp_at_ + 16, &now, kClockBytes);
     if (++destination_ == destinations_) {
         destination_ = 0;
         if (++group_ == groups_) group_ = 0;
@@ -129,7 +132,7 @@ void FrameMaker::describe(rte_mbuf* first) const {
     first->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
 }
 
-FrameCounter::FrameCounter(const Options& options, uint32_t peer, uint32_t run)
+FrameCounter::FrameCounter(const Options& options, uint16_t peer, uint16_t run)
     : tso_(options.tso),
       check_all_(options.check == Check::kAll || options.tso),
       frame_bytes_(static_cast<uint32_t>(options.frame_bytes)),
@@ -137,10 +140,10 @@ FrameCounter::FrameCounter(const Options& options, uint32_t peer, uint32_t run)
       run_(run),
       seen_(check_all_ ? kSeenEntries : 0) {}
 
-void FrameCounter::count(rte_mbuf* const* packets, uint16_t n) {
+void FrameCounter::count(rte_mbuf* const* packets, uint16_t n, uint64_t now) {
     if (check_all_) {
         for (uint16_t i = 0; i < n; i++)
-            count_one(packets[i]);
+            count_one(packets[i], now);
         return;
     }
     // Lengths tell the peer's frames from the router's own; one stamp a burst tells the losses.
@@ -155,6 +158,7 @@ void FrameCounter::count(rte_mbuf* const* packets, uint16_t n) {
     if (last != nullptr) {
         if (read_stamp(last, stamp) && stamp.run == run_ && stamp.device == peer_) {
             counts_.expected = std::max(counts_.expected, stamp.sequence + 1);
+            count_latency(stamp, now);
         } else {
             ours = 0;  // a whole burst of strangers, such as an earlier run's
         }
@@ -164,7 +168,7 @@ void FrameCounter::count(rte_mbuf* const* packets, uint16_t n) {
     counts_.other += n - ours;
 }
 
-void FrameCounter::count_one(rte_mbuf* packet) {
+void FrameCounter::count_one(rte_mbuf* packet, uint64_t now) {
     Stamp stamp;
     if (!read_stamp(packet, stamp)) {
         // The later pieces of a segment that was cut have no stamp.
@@ -185,6 +189,11 @@ void FrameCounter::count_one(rte_mbuf* packet) {
     counts_.packets++;
     counts_.bytes += packet->pkt_len;
     count_stamped(stamp.sequence);
+    count_latency(stamp, now);
+}
+
+void FrameCounter::count_latency(const Stamp& stamp, uint64_t now) {
+    if (now != 0) latency_.add((now - stamp.sent) & kClockMask);
 }
 
 void FrameCounter::count_stamped(uint64_t sequence) {
@@ -204,9 +213,11 @@ bool read_stamp(const rte_mbuf* packet, Stamp& stamp) {
     if (protocol != kUdp && protocol != kTcp) return false;
     const size_t at = kPortsAt + (protocol == kTcp ? kTcpBytes : kUdpBytes);
     if (packet->data_len < at + kStampBytes || get<uint32_t>(data + at) != kMagic) return false;
-    stamp.run = get<uint32_t>(data + at + 4);
-    stamp.device = get<uint32_t>(data + at + 8);
-    stamp.sequence = get<uint64_t>(data + at + 12);
+    stamp.run = get<uint16_t>(data + at + 4);
+    stamp.device = get<uint16_t>(data + at + 6);
+    stamp.sequence = get<uint64_t>(data + at + 8);
+    stamp.sent = 0;
+    std::memcpy(&stamp.sent, data + at + 16, kClockBytes);
     return true;
 }
 

@@ -2,7 +2,8 @@
 // The frames that are sent and how they are known again.
 //
 // Each carries a stamp behind its L4 header: a magic number, the run (so that what an earlier run
-// left in a ring is not counted), the sending device, and a sequence number of that device. UDP
+// left in a ring is not counted), the sending device, a sequence number of that device, and the
+// clock when it was made. UDP
 // checksums are 0 ("none", RFC 768), which every router must pass; those of TCP segments are left
 // to the offload.
 //
@@ -10,6 +11,7 @@
 // depends on what a buffer held before.
 #pragma once
 
+#include "perf/pktgen/histogram.h"
 #include "perf/pktgen/options.h"
 
 #include <array>
@@ -20,25 +22,26 @@ struct rte_mbuf;
 
 namespace slash32::pktgen {
 
-inline constexpr size_t kStampBytes = 20;
+inline constexpr size_t kStampBytes = 22;
 
 struct Stamp {
-    uint32_t run = 0;
-    uint32_t device = 0;
+    uint16_t run = 0;
+    uint16_t device = 0;
     uint64_t sequence = 0;
+    uint64_t sent = 0;  // the low 48 bits of the TSC: 30 hours
 };
 
 // Fills frames of one device.
 class FrameMaker {
   public:
-    FrameMaker(const Options& options, const DeviceOptions& device, uint32_t index, uint32_t run);
+    FrameMaker(const Options& options, const DeviceOptions& device, uint32_t index, uint16_t run);
 
     // The gateway's MAC, when it became known by ARP.
     void set_destination_mac(const Mac& mac);
 
     // Writes Ethernet up to the stamp, and advances to the next flow. The buffer has room for
-    // header_bytes() and is the first of its chain.
-    void fill(uint8_t* data, uint64_t sequence);
+    // header_bytes() and is the first of its chain. `now`: the TSC.
+    void fill(uint8_t* data, uint64_t sequence, uint64_t now = 0);
     // Lengths and offload requests of the first buffer of a chain.
     void describe(rte_mbuf* first) const;
 
@@ -65,9 +68,11 @@ class FrameMaker {
 // What came in of one peer's frames. The peer's sequence numbers begin with 0.
 class FrameCounter {
   public:
-    FrameCounter(const Options& options, uint32_t peer, uint32_t run);
+    FrameCounter(const Options& options, uint16_t peer, uint16_t run);
 
-    void count(rte_mbuf* const* packets, uint16_t n);
+    // Of the packets whose stamp is looked at, the time since they were made counts as latency.
+    // `now`: the TSC, or 0 where it was not read.
+    void count(rte_mbuf* const* packets, uint16_t n, uint64_t now = 0);
 
     struct Counts {
         uint64_t packets = 0;    // of the peer
@@ -79,17 +84,21 @@ class FrameCounter {
         uint64_t expected = 0;  // one more than the highest sequence number seen
     };
     const Counts& counts() const { return counts_; }
+    Histogram& latency() { return latency_; }  // in cycles of the TSC
+    const Histogram& latency() const { return latency_; }
 
   private:
-    void count_one(rte_mbuf* packet);
+    void count_one(rte_mbuf* packet, uint64_t now);
     void count_stamped(uint64_t sequence);
+    void count_latency(const Stamp& stamp, uint64_t now);
 
     const bool tso_;
     const bool check_all_;
     const uint32_t frame_bytes_;
-    const uint32_t peer_;
-    const uint32_t run_;
+    const uint16_t peer_;
+    const uint16_t run_;
     Counts counts_;
+    Histogram latency_;
     std::vector<uint64_t> seen_;  // sequence + 1 of the last packet with these low bits
 };
 

@@ -13,7 +13,7 @@
 namespace slash32::pktgen {
 namespace {
 
-constexpr uint32_t kRun = 77;
+constexpr uint16_t kRun = 77;
 
 Options options_for(uint64_t flows, uint64_t destinations) {
     Options options;
@@ -45,8 +45,8 @@ struct Packet {
     std::vector<uint8_t> bytes = std::vector<uint8_t>(256);
     std::unique_ptr<rte_mbuf> mbuf = std::make_unique<rte_mbuf>();
 
-    Packet(FrameMaker& maker, uint64_t sequence, size_t length) {
-        maker.fill(bytes.data(), sequence);
+    Packet(FrameMaker& maker, uint64_t sequence, size_t length, uint64_t now = 0) {
+        maker.fill(bytes.data(), sequence, now);
         mbuf->buf_addr = bytes.data();
         mbuf->data_len = static_cast<uint16_t>(std::min(length, bytes.size()));
         mbuf->pkt_len = static_cast<uint32_t>(length);
@@ -178,6 +178,25 @@ TEST(PktgenFrameCounter, CountsASegmentThatWasCut) {
     counter.count(burst, 2);
     EXPECT_EQ(counter.counts().packets, 2U);
     EXPECT_EQ(counter.counts().cut, 1U);
+}
+
+TEST(PktgenFrameCounter, MeasuresLatencyOfThePacketsItLooksAt) {
+    Options options = options_for(1, 1);
+    options.frame_bytes = kMinFrameBytes;
+    const uint64_t wraps = (uint64_t{5} << 48) - 100;  // the stamp has 48 bits
+    for (const Check check : {Check::kBurst, Check::kAll}) {
+        options.check = check;
+        FrameMaker maker(options, options.devices[0], 0, kRun);
+        FrameCounter counter(options, 0, kRun);
+        Packet first(maker, 0, kMinFrameBytes, wraps);
+        Packet second(maker, 1, kMinFrameBytes, wraps + 50);
+        rte_mbuf* burst[] = {first.mbuf.get(), second.mbuf.get()};
+        counter.count(burst, 2, wraps + 1000);
+        counter.count(burst, 2);  // without the clock
+        EXPECT_EQ(counter.latency().count(), check == Check::kAll ? 2U : 1U);
+        EXPECT_EQ(counter.latency().min(), 950U);
+        EXPECT_EQ(counter.latency().max(), check == Check::kAll ? 1000U : 950U);
+    }
 }
 
 TEST(PktgenStamp, IsNotReadBeyondTheData) {

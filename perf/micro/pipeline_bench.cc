@@ -41,14 +41,6 @@ const Mac kGatewayMac = test::mac("02:00:5e:00:01:01");
 const Mac kFromMac = test::mac("02:00:00:01:00:01");
 const Mac kToMac = test::mac("02:00:00:01:00:02");
 
-struct Step {
-    const char* name;
-    void (*run)(WorkerContext&, Burst&);
-};
-
-// The stages behind the deciding ones.
-constexpr Step kLastStages[] = {{"offload", resolve_offloads}, {"transmit", transmit}};
-
 class NoReaders final : public Reclaimer {
   public:
     void defer(Callback callback, void* argument) override { callback(argument); }
@@ -195,7 +187,7 @@ uint64_t run_stages(WorkerContext& context, Burst& burst, const std::string& mea
     };
     for (const Stage& stage : kDecisionStages)
         run(stage);
-    for (const Step& stage : kLastStages)
+    for (const Stage& stage : kSendingStages)
         run(stage);
     return cycles;
 }
@@ -235,7 +227,7 @@ void register_all(rte_mempool* pool) {
         add("pipeline", "");
         for (const Stage& stage : kDecisionStages)
             add(stage.name, stage.name);
-        for (const Step& stage : kLastStages)
+        for (const Stage& stage : kSendingStages)
             add(stage.name, stage.name);
     }
 }

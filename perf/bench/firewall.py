@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from . import ovs, traffic
 from .context import Context
 from .control import check, frame
 from .figures import Figure
+from .processes import Children
 from .router import Router, address_text, port
 from .traffic import Sample
 
@@ -48,16 +50,22 @@ def filtered_pair(router: Router, directory: Any, count: int) -> None:
     traffic.add_routes(router)
 
 
+def filtered_router(context: Context, children: Children, directory: Path, count: int = 100,
+                    flows: int = 1 << 18, **limits: object) -> Router:
+    """A fresh slash32d, busy polling, with the filtered pair."""
+    router = Router(context, children, directory, poll="busy", options=["--conntrack-flows", flows]).start()
+    router.control.call("conntrack.config", **{
+        "flows_per_port": flows, "half_open_per_port": flows, "half_open": flows, **limits})
+    filtered_pair(router, directory, count)
+    return router
+
+
 def sample(context: Context, options: list[object], count: int = 100, flows: int = 1 << 18,
            window: float | None = None, **limits: object) -> Sample:
     """A fresh slash32d with the filtered pair, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
-        router = Router(context, children, directory, poll="busy",
-                        options=["--conntrack-flows", flows]).start()
-        router.control.call("conntrack.config", **{
-            "flows_per_port": flows, "half_open_per_port": flows, "half_open": flows, **limits})
-        filtered_pair(router, directory, count)
+        router = filtered_router(context, children, directory, count, flows, **limits)
         measured = traffic.measure(context, children, directory, options,
                                    lambda: traffic.worker_counters(router), window)
         router.stop()

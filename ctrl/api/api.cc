@@ -10,7 +10,7 @@ using rpc::Json;
 using rpc::Reply;
 using rpc::Session;
 
-const std::array<Api::MethodEntry, 39> Api::kMethods = {{
+const std::array<Api::MethodEntry, 40> Api::kMethods = {{
     {"status", &Api::status},
     {"port.apply", &Api::port_apply},
     {"port.delete", &Api::port_delete},
@@ -43,6 +43,7 @@ const std::array<Api::MethodEntry, 39> Api::kMethods = {{
     {"sync.abort", &Api::sync_abort},
     {"watch", &Api::watch},
     {"stats", &Api::stats},
+    {"worker.stages", &Api::worker_stages},
     {"rings", &Api::rings},
     {"memory", &Api::memory},
     {"log.get", &Api::log_get},

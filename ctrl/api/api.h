@@ -67,7 +67,7 @@ class Api final : public rpc::Handler {
         std::string_view name;
         Method method;
     };
-    static const std::array<MethodEntry, 39> kMethods;
+    static const std::array<MethodEntry, 40> kMethods;
 
     // ports.cc
     void port_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -130,6 +130,7 @@ class Api final : public rpc::Handler {
     void log_set(rpc::Session&, const rpc::Json&, rpc::Reply);
     // stats.cc
     void stats(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void worker_stages(rpc::Session&, const rpc::Json&, rpc::Reply);
     // explain.cc
     void explain(rpc::Session&, const rpc::Json&, rpc::Reply);
     void capture_start(rpc::Session&, const rpc::Json&, rpc::Reply);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// stats: counters of workers, ports and drops.
+// stats, worker.stages: counters of workers, ports and drops.
 #include "ctrl/api/api.h"
 #include "ctrl/rpc/clock_text.h"
 #include "ctrl/rpc/decode.h"
+#include "dp/abi/counters.h"
 
 #include <fmt/format.h>
 
@@ -25,21 +26,35 @@ constexpr rpc::OneOf kSections{std::pair{std::string_view("workers"), Section::k
                                std::pair{std::string_view("ports"), Section::kPorts},
                                std::pair{std::string_view("drops"), Section::kDrops}};
 
+Json stages_json(const std::vector<StageStats>& stages) {
+    Json out = Json::array();
+    for (const StageStats& stage : stages) {
+        out.push_back({{"name", stage.name},
+                       {"cycles", stage.cycles},
+                       {"packets", stage.packets},
+                       {"bursts", stage.bursts}});
+    }
+    return out;
+}
+
 Json worker_json(const WorkerStats& worker) {
-    return {{"id", worker.id},
-            {"core", worker.core},
-            {"state", worker.asleep ? "asleep" : "polling"},
-            {"rx_packets", worker.rx_packets},
-            {"tx_packets", worker.tx_packets},
-            {"dropped_packets", worker.dropped_packets},
-            {"punted_packets", worker.punted_packets},
-            {"consumed_packets", worker.consumed_packets},
-            {"busy_cycles", worker.busy_cycles},
-            {"idle_cycles", worker.idle_cycles},
-            {"busy_percent", worker.busy_percent},
-            {"cycles_per_packet", worker.cycles_per_packet},
-            {"wakeups", worker.wakeups},
-            {"rx_queues", worker.rx_queues}};
+    Json out = {{"id", worker.id},
+                {"core", worker.core},
+                {"state", worker.asleep ? "asleep" : "polling"},
+                {"rx_packets", worker.rx_packets},
+                {"tx_packets", worker.tx_packets},
+                {"dropped_packets", worker.dropped_packets},
+                {"punted_packets", worker.punted_packets},
+                {"consumed_packets", worker.consumed_packets},
+                {"busy_cycles", worker.busy_cycles},
+                {"idle_cycles", worker.idle_cycles},
+                {"busy_percent", worker.busy_percent},
+                {"cycles_per_packet", worker.cycles_per_packet},
+                {"wakeups", worker.wakeups},
+                {"rx_queues", worker.rx_queues},
+                {"stages_enabled", worker.stages_enabled}};
+    if (!worker.stages.empty()) out["stages"] = stages_json(worker.stages);
+    return out;
 }
 
 Json port_stats_json(const std::string& name, const PortStats& stats) {
@@ -101,6 +116,17 @@ void Api::stats(Session&, const Json& params, Reply reply) {
         }
     }
     reply.ok(std::move(result));
+}
+
+void Api::worker_stages(Session&, const Json& params, Reply reply) {
+    const Path path("$.params");
+    Fields fields(params, path);
+    bool enabled = false;
+    fields.required("enabled", enabled);
+    if (auto ok = fields.done(); !ok) return reply.error(ok.error());
+    telemetry_.enable_stages(enabled, [enabled, done = answer(std::move(reply))] {
+        done(Json{{"enabled", enabled}, {"sampling", kStageSampling}});
+    });
 }
 
 }  // namespace slash32

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The numbers that the control socket shows, as plain values. The daemon implements it over the
-// counters and rings of the workers. Control thread; every call reads the present state.
+// The numbers that the control socket shows, as plain values, and which of them are taken. The
+// daemon implements it over the counters and rings of the workers. Control thread; every call reads
+// the present state.
 #pragma once
 
 #include "dp/abi/drop_reason.h"
@@ -8,10 +9,19 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 namespace slash32 {
+
+// What one stage has cost, in the bursts that were measured.
+struct StageStats {
+    const char* name = "";
+    uint64_t cycles = 0;
+    uint64_t packets = 0;  // that were there when it began
+    uint64_t bursts = 0;
+};
 
 struct WorkerStats {
     uint32_t id = 0;
@@ -28,6 +38,8 @@ struct WorkerStats {
     double cycles_per_packet = 0;  // busy ones, since the start
     uint64_t wakeups = 0;
     uint32_t rx_queues = 0;
+    bool stages_enabled = false;     // bursts are being measured
+    std::vector<StageStats> stages;  // in their order; empty until it is enabled for the first time
 };
 
 // Of one port, all workers together.
@@ -84,6 +96,8 @@ class Telemetry {
     virtual ~Telemetry() = default;
 
     virtual std::vector<WorkerStats> workers() = 0;
+    // Whether workers measure their stages; calls back when all of them know.
+    virtual void enable_stages(bool enabled, std::function<void()> done) = 0;
     // REQUIRES: the port exists.
     virtual PortStats port(PortId) = 0;
     // Packets that the rule has decided.

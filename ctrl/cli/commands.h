@@ -21,6 +21,7 @@ void add_sg(CLI::App& app, Context& context);
 void add_addrset(CLI::App& app, Context& context);
 void add_conntrack(CLI::App& app, Context& context);
 void add_show(CLI::App& app, Context& context);
+void add_worker(CLI::App& app, Context& context);
 void add_watch(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
 void add_capture(CLI::App& app, Context& context);
@@ -53,6 +54,9 @@ struct WriteOptions {
 void list_ports(Context& context, const Json& params);
 void list_routes(Context& context, const Json& params);
 void list_neighbors(Context& context, const Json& params);
+
+// What the stages of each worker cost ("show workers --stages").
+void show_stages(Context& context);
 
 // A rule as a person writes it: "ingress [ipv4|ipv6] [PROTOCOL [PORT[-PORT] | type N [code N]]]
 // [from|to PREFIX | group NAME | set NAME]". std::nullopt: it is not one, and `why` says so.

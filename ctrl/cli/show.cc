@@ -122,8 +122,15 @@ void add_show(CLI::App& app, Context& context) {
     CLI::App* drops = show->add_subcommand("drops", "Dropped packets by reason");
     drops->add_option("--port", *port, "Only of this port");
     drops->callback([&context, port] { show_drops(context, *port); });
-    show->add_subcommand("workers", "Workers and their load")->callback([&context] {
-        show_workers(context);
+    auto stages = std::make_shared<bool>(false);
+    CLI::App* workers = show->add_subcommand("workers", "Workers and their load");
+    workers->add_flag("--stages", *stages, "What each stage of the packet path costs");
+    workers->callback([&context, stages] {
+        if (*stages) {
+            show_stages(context);
+        } else {
+            show_workers(context);
+        }
     });
     show->add_subcommand("memory", "Memory, pools and tables")->callback([&context] {
         show_memory(context);

@@ -2,6 +2,7 @@
 #include "ctrl/daemon/telemetry.h"
 
 #include "dp/base/limits.h"
+#include "dp/worker/pipeline.h"
 
 #include <rte_cycles.h>
 #include <rte_mempool.h>
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <fstream>
 #include <string>
+#include <utility>
 
 namespace slash32 {
 namespace {
@@ -24,6 +26,18 @@ uint64_t status_bytes(const std::string& key) {
 
 // Of drops, those that are counted where the packet was going.
 constexpr DropReason kAtDestination[] = {DropReason::kTxFull, DropReason::kPortDown};
+
+std::vector<StageStats> stages_of(const WorkerCounterBlock& block) {
+    std::vector<StageStats> all;
+    for (size_t i = 0; i < kMeasuredStages.size(); ++i) {
+        const StageCounters& counters = block.stages[i];
+        all.push_back(StageStats{.name = kMeasuredStages[i],
+                                 .cycles = counters.cycles.get(),
+                                 .packets = counters.packets.get(),
+                                 .bursts = counters.bursts.get()});
+    }
+    return all;
+}
 
 }  // namespace
 
@@ -74,9 +88,18 @@ std::vector<WorkerStats> DaemonTelemetry::workers() {
                 static_cast<double>(stats.busy_cycles) / static_cast<double>(stats.rx_packets);
         stats.wakeups = block.worker.sleeps.get();
         stats.rx_queues = static_cast<uint32_t>(plane_.queues_of_worker(i).size());
-        all.push_back(stats);
+        stats.stages_enabled = stages_enabled_;
+        if (stages_known_) stats.stages = stages_of(block);
+        all.push_back(std::move(stats));
     }
     return all;
+}
+
+void DaemonTelemetry::enable_stages(bool enabled, std::function<void()> done) {
+    stages_enabled_ = enabled;
+    stages_known_ |= enabled;
+    dataplane_.publisher().broadcast(Command::set_stage_cycles(enabled));
+    dataplane_.publisher().when_acknowledged(std::move(done));
 }
 
 PortStats DaemonTelemetry::port(PortId id) {

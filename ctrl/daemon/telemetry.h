@@ -8,6 +8,7 @@
 
 #include <asio/steady_timer.hpp>
 
+#include <functional>
 #include <vector>
 
 namespace slash32 {
@@ -17,6 +18,7 @@ class DaemonTelemetry final : public Telemetry {
     DaemonTelemetry(asio::io_context& io, DataPlane& dataplane, const ForwardingPlane& plane);
 
     std::vector<WorkerStats> workers() override;
+    void enable_stages(bool enabled, std::function<void()> done) override;
     PortStats port(PortId) override;
     uint64_t rule(RuleId) override;
     std::vector<RingStats> rings() override;
@@ -34,6 +36,8 @@ class DaemonTelemetry final : public Telemetry {
     const ForwardingPlane& plane_;
     asio::steady_timer timer_;
     std::vector<Sample> samples_;  // by worker, once a second
+    bool stages_enabled_ = false;
+    bool stages_known_ = false;  // they were enabled once
 };
 
 }  // namespace slash32

@@ -55,6 +55,7 @@ inline constexpr std::array kMethods{
     Method{"sync.abort", Access::kWrite},
     Method{"watch", Access::kRead},
     Method{"stats", Access::kRead},
+    Method{"worker.stages", Access::kWrite},
     Method{"rings", Access::kRead},
     Method{"memory", Access::kRead},
     Method{"log.get", Access::kRead},

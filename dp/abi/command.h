@@ -20,13 +20,14 @@ namespace slash32 {
 inline constexpr uint16_t kCommandVersion = 1;
 
 enum class Opcode : uint16_t {
-    kBarrier = 1,        // nothing but an acknowledgement
-    kSetPort = 2,        // port: publish a PortConfig, nullptr takes the port away
-    kAddRxQueue = 3,     // rx_queue: start polling it
-    kRemoveRxQueue = 4,  // rx_queue: never touch it again
-    kSetAdjacency = 5,   // adjacency
-    kSetCapture = 6,     // capture: nullptr stops it
-    kSetPollMode = 7,    // poll
+    kBarrier = 1,         // nothing but an acknowledgement
+    kSetPort = 2,         // port: publish a PortConfig, nullptr takes the port away
+    kAddRxQueue = 3,      // rx_queue: start polling it
+    kRemoveRxQueue = 4,   // rx_queue: never touch it again
+    kSetAdjacency = 5,    // adjacency
+    kSetCapture = 6,      // capture: nullptr stops it
+    kSetPollMode = 7,     // busy
+    kSetStageCycles = 8,  // stage_cycles: count the cycles of stages, or no more
 };
 
 struct Command {
@@ -55,6 +56,7 @@ struct Command {
         SetAdjacency adjacency;
         SetCapture capture;
         bool busy;
+        bool stage_cycles;
     } payload{};
 
     static Command set_port(PortId port, const PortConfig* config) {
@@ -75,6 +77,11 @@ struct Command {
     static Command set_capture(PortId port, Capture* capture) {
         Command c{.opcode = Opcode::kSetCapture};
         c.payload.capture = {port, capture};
+        return c;
+    }
+    static Command set_stage_cycles(bool enabled) {
+        Command c{.opcode = Opcode::kSetStageCycles};
+        c.payload.stage_cycles = enabled;
         return c;
     }
 };

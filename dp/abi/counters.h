@@ -56,10 +56,21 @@ struct alignas(kCacheLine) WorkerCounters {
     Counter commands;
 };
 
+// While a worker accounts for its stages, one burst in so many is measured.
+inline constexpr uint32_t kStageSampling = 64;
+
+// Of one stage on one worker: of the measured bursts alone. Cycles are of the TSC.
+struct StageCounters {
+    Counter cycles;
+    Counter packets;  // that were there when it began
+    Counter bursts;
+};
+
 struct WorkerCounterBlock {
     WorkerCounters worker;
-    std::array<Counter, kMaxRules> rules;       // by RuleId: packets that it decided
-    std::array<PortCounters, kMaxPorts> ports;  // by PortId
+    std::array<Counter, kMaxRules> rules;          // by RuleId: packets that it decided
+    std::array<PortCounters, kMaxPorts> ports;     // by PortId
+    std::array<StageCounters, kMaxStages> stages;  // as kMeasuredStages (dp/worker/pipeline.h)
 };
 
 }  // namespace slash32

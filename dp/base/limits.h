@@ -15,6 +15,7 @@ inline constexpr size_t kBurstSize = 32;  // packets handled together; a bit eac
 inline constexpr size_t kCommandRingEntries = 4096;  // per worker
 inline constexpr size_t kCommandsPerDrain = 64;      // bound on commands between two bursts
 inline constexpr size_t kPuntRingEntries = 1024;     // per worker
+inline constexpr size_t kMaxStages = 24;             // whose cycles are counted
 
 // Ports. librte_vhost holds at most 1,024 devices (RTE_MAX_VHOST_DEVICE).
 inline constexpr size_t kMaxPorts = 4096;  // ids, 0 unused

@@ -4,6 +4,10 @@
 #include "dp/base/assert.h"
 #include "dp/stage/disposition.h"
 
+#include <rte_cycles.h>
+
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <iterator>
 #include <utility>
@@ -11,20 +15,72 @@
 namespace slash32 {
 namespace {
 
-// Direct calls, so that the table costs nothing.
-template <size_t kFirst, size_t... I>
-inline void decide(WorkerContext& context, Burst& burst, std::index_sequence<I...>) {
-    (kDecisionStages[kFirst + I].run(context, burst), ...);
+// Of a burst that is not measured: nothing is left of it in the code.
+struct NoMeter {
+    void done(size_t, uint32_t) {}
+};
+
+// When each stage of a burst was done, and which packets it found. Counted at the end, so that a
+// stage pays for one reading of the clock and not for the counters of the stage before.
+class StageMeter {
+  public:
+    void done(size_t stage, uint32_t found) { ends_[stage] = {rte_rdtsc(), found}; }
+
+    // REQUIRES: every stage is done.
+    void publish(WorkerContext& context, uint64_t start) const {
+        for (size_t stage = 0; stage < ends_.size(); ++stage) {
+            StageCounters& counters = context.counters->stages[stage];
+            counters.cycles.add(ends_[stage].tsc - start);
+            counters.packets.add(static_cast<uint64_t>(std::popcount(ends_[stage].found)));
+            counters.bursts.add(1);
+            start = ends_[stage].tsc;
+        }
+    }
+
+  private:
+    struct End {
+        uint64_t tsc;
+        uint32_t found;
+    };
+    std::array<End, kMeasuredStages.size()> ends_;
+};
+
+constexpr size_t kReceive = 0;  // in kMeasuredStages, as those below
+constexpr size_t kFirstDecision = 1;
+constexpr size_t kFirstSending = kFirstDecision + std::size(kDecisionStages);
+
+template <size_t kStage, typename Meter>
+inline void decide_one(WorkerContext& context, Burst& burst, Meter& meter) {
+    const uint32_t live = burst.live;
+    kDecisionStages[kStage].run(context, burst);
+    meter.done(kFirstDecision + kStage, live);
+}
+
+template <size_t kStage, typename Meter>
+inline void send_one(WorkerContext& context, Burst& burst, Meter& meter) {
+    const uint32_t tx = burst.tx;
+    kSendingStages[kStage].run(context, burst);
+    meter.done(kFirstSending + kStage, tx);
+}
+
+// Direct calls, so that the tables cost nothing.
+template <size_t kFirst, typename Meter, size_t... I>
+inline void decide(WorkerContext& context, Burst& burst, Meter& meter, std::index_sequence<I...>) {
+    (decide_one<kFirst + I>(context, burst, meter), ...);
+}
+
+template <typename Meter, size_t... I>
+inline void send(WorkerContext& context, Burst& burst, Meter& meter, std::index_sequence<I...>) {
+    (send_one<I>(context, burst, meter), ...);
 }
 
 // The stages from `kFirst` on, and what follows them.
-template <size_t kFirst>
-inline void run_from(WorkerContext& context, Burst& burst) {
+template <size_t kFirst, typename Meter>
+inline void run_from(WorkerContext& context, Burst& burst, Meter& meter) {
     constexpr size_t kCount = std::size(kDecisionStages) - kFirst;
-    decide<kFirst>(context, burst, std::make_index_sequence<kCount>());
+    decide<kFirst>(context, burst, meter, std::make_index_sequence<kCount>());
     S32_ASSERT(burst.live == 0);
-    resolve_offloads(context, burst);
-    transmit(context, burst);
+    send(context, burst, meter, std::make_index_sequence<std::size(kSendingStages)>());
 }
 
 void drop_refused(WorkerContext& context) {
@@ -37,8 +93,20 @@ void drop_refused(WorkerContext& context) {
 }  // namespace
 
 void run_pipeline(WorkerContext& context, Burst& burst) {
+    NoMeter meter;
     capture_received(context, burst);
-    run_from<0>(context, burst);
+    run_from<0>(context, burst, meter);
+    if (!context.fragments.settled()) [[unlikely]]
+        settle_fragments(context);
+}
+
+void run_measured_pipeline(WorkerContext& context, Burst& burst, uint64_t start) {
+    StageMeter meter;
+    const uint32_t received = burst.live;
+    capture_received(context, burst);
+    meter.done(kReceive, received);
+    run_from<0>(context, burst, meter);
+    meter.publish(context, start);
     if (!context.fragments.settled()) [[unlikely]]
         settle_fragments(context);
 }
@@ -50,7 +118,8 @@ void settle_fragments(WorkerContext& context) {
         const PortId port = context.fragments.take_released(burst);
         if (port == kNoPort) return;
         burst.in = context.ports[port.value()];
-        run_from<kFirstForwardingStage>(context, burst);
+        NoMeter meter;
+        run_from<kFirstForwardingStage>(context, burst, meter);
         drop_refused(context);
     }
 }

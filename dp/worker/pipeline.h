@@ -6,12 +6,15 @@
 #include "dp/stage/context.h"
 #include "dp/stage/stages.h"
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
+#include <iterator>
 
 namespace slash32 {
 
 struct Stage {
-    const char* name;  // part of the control protocol (`explain`)
+    const char* name;  // part of the control protocol (`explain`, `stats`)
     void (*run)(WorkerContext&, Burst&);
 };
 
@@ -41,10 +44,35 @@ inline constexpr Stage kDecisionStages[] = {
 inline constexpr size_t kFirstForwardingStage = 6;
 static_assert(kDecisionStages[kFirstForwardingStage].run == join_fragments);
 
+// The stages behind them, which work on `tx`.
+inline constexpr Stage kSendingStages[] = {
+    {"offload", resolve_offloads},
+    {"transmit", transmit},
+};
+
+// What cycles are counted of, by index in WorkerCounterBlock::stages: the driver's receive call
+// with a capture of what it gave, and the stages of both tables.
+inline constexpr auto kMeasuredStages = [] {
+    std::array<const char*, 1 + std::size(kDecisionStages) + std::size(kSendingStages)> names{};
+    size_t next = 0;
+    names[next++] = "receive";
+    for (const Stage& stage : kDecisionStages)
+        names[next++] = stage.name;
+    for (const Stage& stage : kSendingStages)
+        names[next++] = stage.name;
+    return names;
+}();
+static_assert(kMeasuredStages.size() <= kMaxStages);
+
 // Runs one burst to completion: decides, then makes each packet fit its receiver, and sends.
 // Whatever that lets go on of what has waited is run as well.
 // REQUIRES: burst.in is set, burst.live has the bits of the packets, burst.tx is 0.
 void run_pipeline(WorkerContext&, Burst&);
+
+// The same, and counts for the worker what each stage cost and how many packets it found. What goes
+// on of what has waited is not part of it. `start`: TSC before the burst was received.
+// REQUIRES: as above.
+void run_measured_pipeline(WorkerContext&, Burst&, uint64_t start);
 
 // Runs or drops the parts of packets that wait no longer.
 void settle_fragments(WorkerContext&);

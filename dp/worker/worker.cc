@@ -10,6 +10,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <bit>
+
 namespace slash32 {
 namespace {
 
@@ -29,6 +31,9 @@ constexpr uint32_t kIcmpBurst = 50;
 constexpr uint32_t kPuntBurst = 100;
 // A sleeper wakes this often while there are flows that may expire.
 constexpr int kExpiryMs = 250;
+// 2^32 over the golden ratio: multiples of it spread evenly.
+constexpr uint32_t kGoldenRatio = 0x9e3779b9;
+static_assert(std::has_single_bit(kStageSampling));
 
 void drain_eventfd(int fd) {
     uint64_t value;
@@ -193,6 +198,9 @@ void Worker::carry_out(const Command& command) {
         case Opcode::kSetPollMode:
             busy_ = p.busy;
             break;
+        case Opcode::kSetStageCycles:
+            stage_cycles_ = p.stage_cycles;
+            break;
     }
 }
 
@@ -245,7 +253,23 @@ unsigned Worker::poll_queue(uint32_t index) {
     return received;
 }
 
+// One burst of each kStageSampling, and never at the same place among them twice in a row: where
+// queues take turns, each has its share of what is measured.
+bool Worker::measures_next_burst() const {
+    if (!stage_cycles_) return false;
+    const uint64_t burst = context_.counters->worker.bursts.get();
+    const auto turn = static_cast<uint32_t>(burst / kStageSampling);
+    return burst % kStageSampling ==
+           turn * kGoldenRatio >> (32 - std::bit_width(kStageSampling - 1));
+}
+
 unsigned Worker::receive_burst(Slot& slot) {
+    return measures_next_burst() ? receive_burst_as<true>(slot) : receive_burst_as<false>(slot);
+}
+
+template <bool kMeasured>
+inline unsigned Worker::receive_burst_as(Slot& slot) {
+    [[maybe_unused]] const uint64_t start = kMeasured ? rte_rdtsc() : 0;
     RxQueue& queue = *slot.queue;
     Burst burst;
     const uint16_t n = queue.receive(queue, burst.packets.data(), kBurstSize);
@@ -261,7 +285,11 @@ unsigned Worker::receive_burst(Slot& slot) {
     context_.now = rte_rdtsc();
     burst.in = in;
     burst.live = n == 32 ? UINT32_MAX : (1u << n) - 1;
-    run_pipeline(context_, burst);
+    if constexpr (kMeasured) {
+        run_measured_pipeline(context_, burst, start);
+    } else {
+        run_pipeline(context_, burst);
+    }
     context_.counters->worker.packets.add(n);
     context_.counters->worker.bursts.add(1);
     return n;

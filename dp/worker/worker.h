@@ -81,6 +81,9 @@ class Worker {
     void remove_rx_queue(RxQueue* queue);
     unsigned poll_queue(uint32_t index);
     unsigned receive_burst(Slot& slot);
+    template <bool kMeasured>
+    unsigned receive_burst_as(Slot& slot);
+    bool measures_next_burst() const;
     void consider_arming(uint32_t index);
     void start_polling(uint32_t index);
     void leave_polled(uint32_t index);
@@ -97,6 +100,7 @@ class Worker {
     int doorbell_;
     int epoll_ = -1;
     bool busy_;
+    bool stage_cycles_ = false;   // stages are accounted for
     bool commands_done_ = false;  // in this turn
     std::atomic<bool> stopping_{false};
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from . import kernel, ovs, traffic
@@ -13,6 +14,7 @@ from .compare import Comparison
 from .context import Context
 from .control import check, frame
 from .figures import Figure, Point
+from .processes import Children
 from .router import Router, address_text, port
 from .traffic import Sample
 
@@ -49,8 +51,13 @@ def filtered_pair(router: Router, directory: Any, count: int) -> None:
     traffic.add_routes(router)
 
 
-def _limits(flows: int) -> dict[str, int]:
-    return {"flows_per_port": flows, "half_open_per_port": flows, "half_open": flows}
+def filtered_router(context: Context, children: Children, directory: Path, count: int = 100,
+                    flows: int = 1 << 18) -> Router:
+    """A fresh slash32d, busy polling, with the filtered pair."""
+    router = Router(context, children, directory, poll="busy", options=["--conntrack-flows", flows]).start()
+    router.control.call("conntrack.config", flows_per_port=flows, half_open_per_port=flows, half_open=flows)
+    filtered_pair(router, directory, count)
+    return router
 
 
 def sample(context: Context, options: list[object], count: int = 100, flows: int = 1 << 18,
@@ -58,10 +65,7 @@ def sample(context: Context, options: list[object], count: int = 100, flows: int
     """A fresh slash32d with the filtered pair, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
-        router = Router(context, children, directory, poll="busy",
-                        options=["--conntrack-flows", flows]).start()
-        router.control.call("conntrack.config", **_limits(flows))
-        filtered_pair(router, directory, count)
+        router = filtered_router(context, children, directory, count, flows)
         measured = traffic.measure(context, children, traffic.listening(directory), options,
                                    lambda: traffic.worker_counters(router), window)
         router.stop()
@@ -72,8 +76,7 @@ def search(context: Context, options: list[object]) -> dict[str, Any]:
     """What the generator's search finds of a fresh slash32d with the filtered pair."""
     directory = context.fresh("pair")
     with context.children() as children:
-        router = Router(context, children, directory, poll="busy").start()
-        filtered_pair(router, directory, 100)
+        router = filtered_router(context, children, directory)
         generator = traffic.start_generator(context, children, traffic.listening(directory), options)
         found = generator.event("result", 300)["search"]
         generator.stop()

@@ -105,7 +105,7 @@ def pipeline(context: Context) -> list[Figure]:
         whole = stage == "pipeline"
         figures.append(Figure("pipeline: all stages" if whole else f"pipeline: {stage}", "cycles/pkt",
                               [one["cycles/packet"]],
-                              point=None if whole else Point("stages", "established flows", stage)))
+                              point=None if whole else Point("stages", "pipeline alone, established flows", stage)))
     return figures
 
 

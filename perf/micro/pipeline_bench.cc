@@ -32,14 +32,6 @@ constexpr unsigned kPoolCache = 256;
 // Small, so that a burst lies in a few pages of 4 KB: the router's buffers are in large ones.
 constexpr uint16_t kDataRoom = RTE_PKTMBUF_HEADROOM + 128;
 
-struct Step {
-    const char* name;
-    void (*run)(WorkerContext&, Burst&);
-};
-
-// The stages behind the deciding ones.
-constexpr Step kLastStages[] = {{"offload", resolve_offloads}, {"transmit", transmit}};
-
 struct Traffic {
     const char* name;
     Filter filter;
@@ -76,7 +68,7 @@ uint64_t run_stages(WorkerContext& context, Burst& burst, const std::string& mea
     };
     for (const Stage& stage : kDecisionStages)
         run(stage);
-    for (const Step& stage : kLastStages)
+    for (const Stage& stage : kSendingStages)
         run(stage);
     return cycles;
 }
@@ -127,7 +119,7 @@ void register_all(rte_mempool* pool, int64_t bursts) {
             add("pipeline", "");
             for (const Stage& stage : kDecisionStages)
                 add(stage.name, stage.name);
-            for (const Step& stage : kLastStages)
+            for (const Stage& stage : kSendingStages)
                 add(stage.name, stage.name);
         }
     }

@@ -40,7 +40,9 @@ def busy(needs_tap, module_resources):
 @pytest.mark.parametrize("words", [
     "status", "port list", "port show vm1", "port show fifteen-letters", "port show up0",
     "route list", "neighbor list", "show ports", "show routes", "show neighbors", "show drops",
-    "show drops --port vm1", "show workers", "show memory", "show rings", "show version", "log level",
+    "show drops --port vm1", "show workers", "show workers --stages",
+    "worker stages on", "show workers --stages", "worker stages off", "show memory", "show rings",
+    "show version", "log level",
     "explain vm1 --src 10.0.0.11 --dst 10.0.0.12 --proto udp --dport 53",
     "explain vm1 --src 2001:db8::99 --dst 2001:db8::12 --proto tcp --dport 443"])
 def test_output_fits_80_columns_and_json_is_json(busy, words):

@@ -96,6 +96,9 @@ def test_every_method_answers_as_its_schema_says(client):
     call("watch", types=["port.*"])
     call("stats")
     call("stats", sections=["drops"], port="vm1")
+    call("worker.stages", enabled=True)
+    call("stats", sections=["workers"])
+    call("worker.stages", enabled=False)
     call("rings")
     call("memory")
     level = {m["module"]: m["level"] for m in call("log.get")["modules"]}["rpc"]

@@ -90,6 +90,7 @@ GOOD = [
     ("addrset.update", {"name": "a", "add": ["10.0.0.0/8", "::1"]}),
     ("conntrack.list", {"port": "vm1", "protocol": "tcp", "src": "10.0.0.0/8"}),
     ("conntrack.config", {"timeouts": {"udp_timeout": 60}}),
+    ("worker.stages", {"enabled": True}),
     ("explain", {"port": "a", "src": "::1", "dst": "::2", "proto": 47}),
     ("watch", {"since": 0, "types": ["port.*", "denied"]}),
 ]
@@ -110,6 +111,8 @@ BAD = [
     ("sg.apply", {"name": "a", "rules": [{"direction": "ingress", "protocol": "quic"}]}),
     ("sg.apply", {"name": "a", "rules": [{"direction": "ingress", "port_min": 65536}]}),
     ("conntrack.config", {"half_open": 0}),
+    ("worker.stages", {}),
+    ("worker.stages", {"enabled": "on"}),
     ("status", {"x": 1}),
 ]
 

@@ -273,16 +273,17 @@ def test_status_fits_one_screen(daemon):
     assert "set_aside: kept as" in out and "1d 02:03:04" in out and "warning" in out
 
 
-def test_shows(daemon):
-    worker = {"id": 0, "core": 1, "state": "polling", "rx_packets": 1, "tx_packets": 1,
-              "dropped_packets": 0, "punted_packets": 0, "consumed_packets": 0,
-              "busy_cycles": 5, "idle_cycles": 5, "busy_percent": 50, "cycles_per_packet": 123.4,
-              "wakeups": 1, "rx_queues": 2}
+WORKER = {"id": 0, "core": 1, "state": "polling", "rx_packets": 1, "tx_packets": 1,
+          "dropped_packets": 0, "punted_packets": 0, "consumed_packets": 0,
+          "busy_cycles": 5, "idle_cycles": 5, "busy_percent": 50, "cycles_per_packet": 123.4,
+          "wakeups": 1, "rx_queues": 2, "stages_enabled": False}
 
+
+def test_shows(daemon):
     def stats(params, _connection):
         result = {"seq": 1, "time": TIME}
         if "workers" in params["sections"]:
-            result["workers"] = [worker]
+            result["workers"] = [WORKER]
         if "drops" in params["sections"]:
             result["drops"] = [{"reason": "spoofed_source_ip", "packets": 17, "description":
                                 "The source address is not one of the port's addresses."}]
@@ -303,6 +304,29 @@ def test_shows(daemon):
         "tables": [{"name": "host routes, IPv4", "used": 1, "capacity": 1 << 20, "bytes": 1 << 24}]}
     assert "16.0 MiB" in ctl(daemon, "show", "memory")
     assert INSTANCE in ctl(daemon, "show", "version")
+
+
+def test_stages(daemon):
+    worker = dict(WORKER)
+    daemon.answers["stats"] = lambda *_: {"seq": 1, "time": TIME, "workers": [worker]}
+    out = ctl(daemon, "show", "workers", "--stages")
+    assert out == "cycle accounting is off; to switch it on: slash32ctl worker stages on\n"
+    worker["stages_enabled"] = True
+    worker["stages"] = [{"name": "receive", "cycles": 3000, "packets": 30, "bursts": 2},
+                        {"name": "parse", "cycles": 1000, "packets": 20, "bursts": 2},
+                        {"name": "arp", "cycles": 0, "packets": 0, "bursts": 2}]
+    table = [line.split() for line in ctl(daemon, "show", "workers", "--stages").splitlines()]
+    assert table[1:] == [["STAGE", "CYCLES/PKT", "SHARE", "%", "PACKETS"],
+                         ["receive", "100.0", "75.0", "30"],
+                         ["parse", "50.0", "25.0", "20"], ["arp", "-", "0.0", "0"]]
+    # What was measured before it was switched off is still there.
+    worker["stages_enabled"] = False
+    out = ctl(daemon, "show", "workers", "--stages")
+    assert "is off" in out and "100.0" in out
+    daemon.answers["worker.stages"] = lambda params, _: {**params, "sampling": 64}
+    assert "one burst in 64" in ctl(daemon, "worker", "stages", "on")
+    assert "is off" in ctl(daemon, "worker", "stages", "off")
+    assert daemon.params_of("worker.stages") == [{"enabled": True}, {"enabled": False}]
 
 
 def test_log_levels(daemon):
@@ -489,6 +513,8 @@ COMPLETIONS = [
     (["port", "add", "x", "--allow"], ["--allowed-pair"]),
     (["-s", "SOCKET", "explain", ""], ["vm1"]),
     (["port", "add", ""], []),
+    (["worker", "stages", "o"], ["off", "on"]),
+    (["show", "workers", "--st"], ["--stages"]),
 ]
 
 

@@ -17,7 +17,13 @@ class FakeTelemetry final : public Telemetry {
         WorkerStats worker;
         worker.core = 3;
         worker.busy_percent = 12.34;
+        worker.stages_enabled = stages_enabled;
+        if (stages_enabled) worker.stages = {{"receive", 640, 4, 2}, {"parse", 320, 3, 2}};
         return {worker};
+    }
+    void enable_stages(bool enabled, std::function<void()> done) override {
+        stages_enabled = enabled;
+        stages_done = std::move(done);
     }
     PortStats port(PortId id) override { return ports[id]; }
     uint64_t rule(RuleId id) override { return id.value() * 10u; }
@@ -30,6 +36,8 @@ class FakeTelemetry final : public Telemetry {
         return out;
     }
     std::map<PortId, PortStats> ports;
+    bool stages_enabled = false;
+    std::function<void()> stages_done;
 };
 
 class FakeSession final : public rpc::Session {

@@ -11,32 +11,32 @@ from .figures import Figure, Point
 from .router import Router
 
 FLOWS = 1024
+WINDOW_S = 0.5  # short: what else the machine does changes slowly beside it
 
 
-def _window(router: Router, enabled: bool, seconds: float) -> float:
+def _window(router: Router, enabled: bool) -> float:
     """Busy cycles a packet."""
     router.control.call("worker.stages", enabled=enabled)
     busy, packets = traffic.worker_counters(router)
-    time.sleep(seconds)
+    time.sleep(WINDOW_S)
     busy_after, packets_after = traffic.worker_counters(router)
     return (busy_after - busy) / max(1, packets_after - packets)
 
 
 def stages(context: Context) -> list[Figure]:
     """One slash32d and one stream, so that nothing differs but the accounting: off, on, on, off, ..."""
-    rounds = context.runs(20, 6)
-    seconds = context.window / 2
+    rounds = context.runs(60, 20)
     cycles: dict[bool, list[float]] = {False: [], True: []}
     directory = context.fresh("pair")
     with context.children() as children:
         router = firewall.filtered_router(context, children, directory)
         generator = traffic.start_generator(
             context, children, traffic.listening(directory),
-            [*firewall.two_way(FLOWS), "--seconds", 2 * rounds * seconds + 30])
+            [*firewall.two_way(FLOWS), "--seconds", 2 * rounds * WINDOW_S + 30])
         generator.event("measuring", 30)
         for number in range(rounds):
             for enabled in ((False, True), (True, False))[number % 2]:
-                cycles[enabled].append(_window(router, enabled, seconds))
+                cycles[enabled].append(_window(router, enabled))
             context.say(f"round {number + 1} of {rounds}: {cycles[False][-1]:.1f} cycles/packet off, "
                         f"{cycles[True][-1]:.1f} on")
         measured = router.worker()["stages"]

@@ -103,9 +103,9 @@ def pipeline(context: Context) -> list[Figure]:
                       "--benchmark_filter=ipv4/established/", f"--bursts={context.runs(20_000, 5_000)}"):
         stage = one["name"].split("/")[2]
         whole = stage == "pipeline"
+        point = None if whole else Point("stages", "pipeline alone, established flows", stage)
         figures.append(Figure("pipeline: all stages" if whole else f"pipeline: {stage}", "cycles/pkt",
-                              [one["cycles/packet"]],
-                              point=None if whole else Point("stages", "pipeline alone, established flows", stage)))
+                              [one["cycles/packet"]], point=point))
     return figures
 
 

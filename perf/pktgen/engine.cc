@@ -59,7 +59,7 @@ Result<void> Engine::resolve_gateways() {
             if (request == nullptr) break;
             const size_t bytes = write_arp_request(
                 rte_pktmbuf_mtod(request, uint8_t*), options_.devices[i].source_mac,
-                options_.devices[i].source_ip, *options_.gateway);
+                options_.devices[i].source_ip.ipv4(), *options_.gateway);
             request->pkt_len = request->data_len = static_cast<uint16_t>(bytes);
             if (rte_eth_tx_burst(port.device.port, 0, &request, 1) == 0) rte_pktmbuf_free(request);
             const uint64_t again = rte_rdtsc() + seconds_to_cycles(0.2, hz_);
@@ -244,9 +244,9 @@ bool Engine::fill_pending(Port& port, uint16_t n) {
     const uint64_t now = options_.latency ? rte_rdtsc() : 0;
     for (uint16_t i = 0; i < n; i++) {
         rte_mbuf* packet = port.pending[i];
-        port.maker.fill(rte_pktmbuf_mtod(packet, uint8_t*), port.next_sequence++, now);
-        packet->data_len = static_cast<uint16_t>(options_.frame_bytes);
-        packet->pkt_len = static_cast<uint32_t>(options_.frame_bytes);
+        packet->data_len = static_cast<uint16_t>(
+            port.maker.fill(rte_pktmbuf_mtod(packet, uint8_t*), port.next_sequence++, now));
+        packet->pkt_len = packet->data_len;
     }
     port.pending_end = n;
     return true;
@@ -332,7 +332,6 @@ Measurement Engine::difference(const Snapshot& from, const Snapshot& to) const {
         const FrameCounter::Counts& b = to.received[i];
         DeviceResult d;
         d.sent = to.sent[i] - from.sent[i];
-        d.sent_bytes = d.sent * options_.frame_bytes;
         d.received = b.packets - a.packets;
         d.received_bytes = b.bytes - a.bytes;
         const uint64_t expected = b.expected - a.expected;

@@ -23,7 +23,6 @@ namespace slash32::pktgen {
 // Of one device, over the measurement.
 struct DeviceResult {
     uint64_t sent = 0;
-    uint64_t sent_bytes = 0;
     uint64_t received = 0;  // of what the peer sent
     uint64_t received_bytes = 0;
     uint64_t lost = 0;  // of what the peer sent, by sequence number

@@ -5,6 +5,9 @@
 #include <fmt/format.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <sstream>
+
 namespace slash32::pktgen {
 
 namespace {
@@ -18,6 +21,9 @@ struct Raw {
     std::string check = "burst";
     std::string gateway;
     std::string search;
+    std::string mix;
+    bool has_mix = false;
+    bool has_bytes = false;
     double loss_percent = 0.5;
     double width_percent = 1;
 };
@@ -31,6 +37,42 @@ Result<Ip4> parse_ip4(const std::string& option, const std::string& text) {
     if (!address || !address->is_ipv4())
         return invalid(option, fmt::format("\"{}\" is not an IPv4 address", text));
     return address->ipv4();
+}
+
+Result<IpAddress> parse_address(const std::string& option, const std::string& text) {
+    const auto address = parse_ip(text);
+    if (!address) return invalid(option, fmt::format("\"{}\" is not an IP address", text));
+    return *address;
+}
+
+// "64:7,594:4,1518:1". The simple IMIX has packets of 40, 576 and 1,500 bytes in Ethernet frames
+// with their FCS, which are not counted here.
+Result<std::vector<FrameSize>> parse_mix(const std::string& text, size_t least) {
+    if (text == "simple") {
+        return std::vector<FrameSize>{{static_cast<uint16_t>(least), 7}, {590, 4}, {1514, 1}};
+    }
+    if (text.empty() || text.back() == ',')
+        return invalid("--imix", "is \"simple\" or SIZE:WEIGHT,...");
+    std::vector<FrameSize> mix;
+    std::istringstream words(text);
+    for (std::string word; std::getline(words, word, ',');) {
+        FrameSize size;
+        char colon = 0;
+        std::istringstream parts(word);
+        parts >> size.bytes >> colon >> size.weight;
+        if (!parts || colon != ':' || !(parts >> std::ws).eof() || size.weight == 0)
+            return invalid("--imix", fmt::format("\"{}\" is not SIZE:WEIGHT", word));
+        if (size.bytes < least || size.bytes > kMaxFrameBytes)
+            return invalid("--imix", fmt::format("sizes are from {} to {}", least, kMaxFrameBytes));
+        mix.push_back(size);
+    }
+    unsigned weights = 0;
+    for (const FrameSize& size : mix)
+        weights += size.weight;
+    if (mix.empty() || mix.size() > kMaxSizes || weights > kMaxWeights)
+        return invalid("--imix", fmt::format("has 1 to {} sizes, whose weights are at most {}",
+                                             kMaxSizes, kMaxWeights));
+    return mix;
 }
 
 Result<Mac> parse_unicast(const std::string& option, const std::string& text) {
@@ -71,8 +113,8 @@ Result<void> fill(const Raw& raw, Options& options) {
         if (!device) return tl::unexpected<Error>(device.error());
         const auto source_mac = parse_unicast("--src-mac", entry(raw.source_macs, i));
         const auto destination_mac = parse_unicast("--dst-mac", entry(raw.destination_macs, i));
-        const auto source_ip = parse_ip4("--src-ip", entry(raw.source_ips, i));
-        const auto destination_ip = parse_ip4("--dst-ip", entry(raw.destination_ips, i));
+        const auto source_ip = parse_address("--src-ip", entry(raw.source_ips, i));
+        const auto destination_ip = parse_address("--dst-ip", entry(raw.destination_ips, i));
         if (!source_mac) return tl::unexpected<Error>(source_mac.error());
         if (!destination_mac) return tl::unexpected<Error>(destination_mac.error());
         if (!source_ip) return tl::unexpected<Error>(source_ip.error());
@@ -86,7 +128,16 @@ Result<void> fill(const Raw& raw, Options& options) {
     if (!raw.gateway.empty()) {
         const auto gateway = parse_ip4("--gateway", raw.gateway);
         if (!gateway) return tl::unexpected<Error>(gateway.error());
+        if (is_ipv6(options)) return invalid("--gateway", "is for devices with IPv4 addresses");
         options.gateway = *gateway;
+    }
+    if (raw.has_mix) {
+        const auto mix = parse_mix(raw.mix, is_ipv6(options) ? kMinFrameBytes6 : kMinFrameBytes);
+        if (!mix) return tl::unexpected<Error>(mix.error());
+        options.mix = *mix;
+        options.frame_bytes = std::ranges::max(options.mix, {}, &FrameSize::bytes).bytes;
+    } else if (is_ipv6(options) && !raw.has_bytes) {
+        options.frame_bytes = kMinFrameBytes6;
     }
     options.check = raw.check == "all" ? Check::kAll : Check::kBurst;
     options.search = !raw.search.empty();
@@ -104,9 +155,9 @@ void describe(CLI::App& app, Raw& raw, Options& options) {
                    "and second send to each other, the third and fourth, ...")
         ->required();
     list("--src-mac", raw.source_macs, "own MAC of each device")->required();
-    list("--src-ip", raw.source_ips, "own IPv4 address of each device")->required();
+    list("--src-ip", raw.source_ips, "own IPv4 or IPv6 address of each device")->required();
     list("--dst-mac", raw.destination_macs, "the gateway's MAC: one, or one a device")->required();
-    list("--dst-ip", raw.destination_ips, "first IPv4 destination of each device")->required();
+    list("--dst-ip", raw.destination_ips, "first destination of each device")->required();
     app.add_option("--gateway", raw.gateway, "IPv4 gateway: asks for its MAC by ARP first");
     app.add_option("--core", options.core, "CPU core of everything that this program does");
     app.add_flag("--huge", options.hugepages, "use hugepages");
@@ -115,7 +166,10 @@ void describe(CLI::App& app, Raw& raw, Options& options) {
 
     app.add_option("--flows", options.flows, "different (addresses, ports) a device");
     app.add_option("--dst-count", options.destinations, "consecutive destinations a device");
-    app.add_option("--bytes", options.frame_bytes, "of a frame, without FCS; 64 by default");
+    app.add_option("--bytes", options.frame_bytes,
+                   "of a frame, without FCS; 64 by default, 84 with IPv6");
+    app.add_option("--imix", raw.mix, "a mix of sizes: \"simple\", or SIZE:WEIGHT,...")
+        ->excludes("--bytes");
     app.add_flag("--tso", options.tso, "TCP segments of --bytes (65,214 by default) to be cut");
     app.add_option("--mss", options.mss, "payload of the packets they would be cut into")
         ->check(CLI::Range(88, 9000));
@@ -199,9 +253,17 @@ Result<void> check_options(const Options& options) {
         return invalid("--flows", fmt::format("must be from 1 to {}", kMaxFlows));
     if (options.destinations == 0 || options.destinations > options.flows)
         return invalid("--dst-count", "must be from 1 to the number of flows");
+    const bool ipv6 = is_ipv6(options);
+    for (const DeviceOptions& device : options.devices) {
+        if (device.source_ip.is_ipv4() == ipv6 || device.destination_ip.is_ipv4() == ipv6)
+            return invalid("--src-ip", "all addresses are IPv4, or all are IPv6");
+    }
+    if (options.tso && (ipv6 || !options.mix.empty()))
+        return invalid("--tso", "is for IPv4 and one size");
+    const size_t min = ipv6 ? kMinFrameBytes6 : kMinFrameBytes;
     const size_t max = options.tso ? kMaxSegmentBytes : kMaxFrameBytes;
-    if (options.frame_bytes < kMinFrameBytes || options.frame_bytes > max)
-        return invalid("--bytes", fmt::format("must be from {} to {}", kMinFrameBytes, max));
+    if (options.frame_bytes < min || options.frame_bytes > max)
+        return invalid("--bytes", fmt::format("must be from {} to {}", min, max));
     if (options.tso && options.frame_bytes < kMinFrameBytes + 12)
         return invalid("--bytes", "is too short for a TCP segment");
     return {};
@@ -220,6 +282,8 @@ std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
         return app.exit(error) == 0 ? 0 : 2;
     }
     if (options.tso && app.count("--bytes") == 0) options.frame_bytes = 14 + 20 + 20 + 45 * 1448;
+    raw.has_bytes = app.count("--bytes") != 0;
+    raw.has_mix = app.count("--imix") != 0;
     if (auto filled = fill(raw, options); !filled) {
         fmt::print(stderr, "s32-pktgen: {}: {}\n", filled.error().path, filled.error().message);
         return 2;

@@ -14,8 +14,9 @@
 
 namespace slash32::pktgen {
 
-// Ethernet, IPv4, UDP, and the stamp (traffic.h).
+// Ethernet, IPv4 or IPv6, UDP, and the stamp (traffic.h).
 inline constexpr size_t kMinFrameBytes = 14 + 20 + 8 + 22;
+inline constexpr size_t kMinFrameBytes6 = 14 + 40 + 8 + 22;
 inline constexpr size_t kMaxFrameBytes = 9216;
 // An IPv4 packet of 65,535 bytes and its Ethernet header.
 inline constexpr size_t kMaxSegmentBytes = 65535 + 14;
@@ -35,9 +36,17 @@ struct DeviceOptions {
     std::string socket;  // that we listen on and that is removed at the end; empty: none
     Mac source_mac;
     Mac destination_mac;
-    Ip4 source_ip;
-    Ip4 destination_ip;  // the first of `destinations`
+    IpAddress source_ip;
+    IpAddress destination_ip;  // the first of `destinations`
 };
+
+// Of a mix: so many frames of a size for so many of others.
+struct FrameSize {
+    uint16_t bytes = 0;
+    uint16_t weight = 1;
+};
+inline constexpr size_t kMaxSizes = 16;
+inline constexpr unsigned kMaxWeights = 256;  // of a mix together
 
 struct Options {
     std::vector<DeviceOptions> devices;  // 2i and 2i+1 send to each other
@@ -47,9 +56,10 @@ struct Options {
     std::vector<std::string> eal_args;
 
     uint64_t flows = 1;
-    uint64_t destinations = 1;  // addresses, consecutive
-    size_t frame_bytes = 64;    // without FCS
-    bool tso = false;           // frame_bytes is then that of a TCP segment to be cut
+    uint64_t destinations = 1;   // addresses, consecutive
+    size_t frame_bytes = 64;     // without FCS; of a mix, the largest
+    std::vector<FrameSize> mix;  // empty: all frames are of frame_bytes
+    bool tso = false;            // frame_bytes is then that of a TCP segment to be cut
     uint16_t mss = 1448;
     bool one_way = false;
     bool two_way =
@@ -73,6 +83,11 @@ struct Options {
     double measure_seconds = 3;
     bool verbose = false;
 };
+
+// Whether the frames are of IPv6; all devices agree.
+inline bool is_ipv6(const Options& options) {
+    return !options.devices.front().source_ip.is_ipv4();
+}
 
 // Prints help or a complaint and returns the exit status, or fills `options` and returns nothing.
 std::optional<int> parse_command_line(int argc, char** argv, Options& options);

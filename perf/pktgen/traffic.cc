@@ -12,15 +12,12 @@ namespace {
 
 constexpr uint32_t kMagic = 0x53333270;
 constexpr size_t kEthernetBytes = 14;
-constexpr size_t kIpBytes = 20;
+constexpr size_t kIp4Bytes = 20;
+constexpr size_t kIp6Bytes = 40;
 constexpr size_t kUdpBytes = 8;
 constexpr size_t kTcpBytes = 20;
 constexpr size_t kIpAt = kEthernetBytes;
 constexpr size_t kIpSumAt = kIpAt + 10;
-constexpr size_t kSourceAt = kIpAt + 12;
-constexpr size_t kDestinationAt = kIpAt + 16;
-constexpr size_t kPortsAt = kIpAt + kIpBytes;
-constexpr size_t kTcpSumAt = kPortsAt + 16;
 constexpr uint8_t kUdp = 17;
 constexpr uint8_t kTcp = 6;
 constexpr uint32_t kFirstPort = 1024;
@@ -59,74 +56,133 @@ uint16_t fold(uint32_t sum) {
 
 FrameMaker::FrameMaker(const Options& options, const DeviceOptions& device, uint32_t index,
                        uint16_t run)
-    : answers_(options.two_way && index % 2 == 1),
+    : ipv6_(is_ipv6(options)),
       tso_(options.tso),
+      answers_(options.two_way && index % 2 == 1),
       mss_(options.mss),
+      ip_bytes_(ipv6_ ? kIp6Bytes : kIp4Bytes),
+      stamp_at_(kIpAt + ip_bytes_ + (tso_ ? kTcpBytes : kUdpBytes)),
       destinations_(options.destinations),
       groups_((options.flows + options.destinations - 1) / options.destinations) {
-    uint8_t* t = template_.data();
-    std::memcpy(t, device.destination_mac.bytes.data(), 6);
-    std::memcpy(t + 6, device.source_mac.bytes.data(), 6);
-    put(t + 12, Be16(0x0800));
-
-    const uint16_t ip_bytes = static_cast<uint16_t>(options.frame_bytes - kEthernetBytes);
-    t[kIpAt] = 0x45;
-    put(t + kIpAt + 2, Be16(ip_bytes));
-    put(t + kIpAt + 6, Be16(0x4000));  // don't fragment
-    t[kIpAt + 8] = 64;
-    t[kIpAt + 9] = tso_ ? kTcp : kUdp;
     // Of its peer's flows, the destinations are the sources of the answers.
     const DeviceOptions& asking = answers_ ? options.devices[index - 1] : device;
-    first_varying_ = asking.destination_ip.value.to_host();
-    put(t + (answers_ ? kDestinationAt : kSourceAt), asking.source_ip.value);
-    ip_sum_ = sum_words(t + kIpAt, kIpBytes);
-
-    const uint16_t l4_bytes = static_cast<uint16_t>(ip_bytes - kIpBytes);
-    if (tso_) {
-        t[kPortsAt + 12] = (kTcpBytes / 4) << 4;
-        t[kPortsAt + 13] = 0x10;  // ACK
-        put(t + kPortsAt + 14, Be16(0xffff));
-        // The pseudo-header's sum, not inverted: what virtio asks of an unfilled checksum.
-        tcp_sum_ = sum_words(t + kSourceAt, 8) + Be16(kTcp).raw() + Be16(l4_bytes).raw();
-    } else {
-        put(t + kPortsAt + 4, Be16(l4_bytes));
+    const auto& address = asking.destination_ip.bytes;
+    first_varying_ = get<Be32>(address.data() + (ipv6_ ? 12 : 0)).to_host();
+    std::vector<FrameSize> mix = options.mix;
+    if (mix.empty()) mix.push_back({static_cast<uint16_t>(options.frame_bytes), 1});
+    for (const FrameSize& size : mix) {
+        const size_t bytes = tso_ ? options.frame_bytes : size.bytes;
+        shapes_.push_back(make_shape(device, asking, static_cast<uint16_t>(index), run, bytes));
     }
-    stamp_at_ = kPortsAt + (tso_ ? kTcpBytes : kUdpBytes);
+    // Spread, so that a burst has of each size: always the one that is furthest behind its share.
+    std::vector<unsigned> made(mix.size());
+    unsigned weights = 0;
+    for (const FrameSize& size : mix)
+        weights += size.weight;
+    while (order_.size() < weights) {
+        size_t next = 0;
+        for (size_t i = 1; i < mix.size(); ++i) {
+            if ((made[i] + 1) * mix[next].weight < (made[next] + 1) * mix[i].weight) next = i;
+        }
+        ++made[next];
+        order_.push_back(static_cast<uint8_t>(next));
+    }
+}
+
+FrameMaker::Shape FrameMaker::make_shape(const DeviceOptions& device, const DeviceOptions& asking,
+                                         uint16_t index, uint16_t run, size_t bytes) const {
+    Shape shape;
+    shape.bytes = bytes;
+    uint8_t* t = shape.header.data();
+    std::memcpy(t, device.destination_mac.bytes.data(), 6);
+    std::memcpy(t + 6, device.source_mac.bytes.data(), 6);
+    const size_t address_bytes = ipv6_ ? 16 : 4;
+    const size_t source_at = kIpAt + (ipv6_ ? 8 : 12);
+    const size_t destination_at = source_at + address_bytes;
+    const size_t l4_at = kIpAt + ip_bytes_;
+    const uint8_t protocol = tso_ ? kTcp : kUdp;
+    const auto l4_bytes = static_cast<uint16_t>(bytes - l4_at);
+    if (ipv6_) {
+        put(t + 12, Be16(0x86dd));
+        t[kIpAt] = 0x60;
+        put(t + kIpAt + 4, Be16(l4_bytes));
+        t[kIpAt + 6] = protocol;
+        t[kIpAt + 7] = 64;
+    } else {
+        put(t + 12, Be16(0x0800));
+        t[kIpAt] = 0x45;
+        put(t + kIpAt + 2, Be16(static_cast<uint16_t>(bytes - kEthernetBytes)));
+        put(t + kIpAt + 6, Be16(0x4000));  // don't fragment
+        t[kIpAt + 8] = 64;
+        t[kIpAt + 9] = protocol;
+    }
+    // All but the low word of the address that varies.
+    const IpAddress& fixed = asking.source_ip;
+    const IpAddress& varying = asking.destination_ip;
+    std::memcpy(t + (answers_ ? destination_at : source_at), fixed.bytes.data(), address_bytes);
+    std::memcpy(t + (answers_ ? source_at : destination_at), varying.bytes.data(),
+                address_bytes - 4);
+    shape.ip_sum = ipv6_ ? 0 : sum_words(t + kIpAt, kIp4Bytes);
+    if (tso_) {
+        t[l4_at + 12] = (kTcpBytes / 4) << 4;
+        t[l4_at + 13] = 0x10;  // ACK
+        put(t + l4_at + 14, Be16(0xffff));
+    } else {
+        put(t + l4_at + 4, Be16(l4_bytes));
+    }
     put(t + stamp_at_, kMagic);
     put(t + stamp_at_ + 4, run);
-    put(t + stamp_at_ + 6, static_cast<uint16_t>(index));
-    header_bytes_ = stamp_at_ + kStampBytes;
+    put(t + stamp_at_ + 6, index);
+    // The pseudo-header, and of UDP over IPv6 everything else. TCP's is not inverted: what virtio
+    // asks of an unfilled checksum.
+    shape.l4_sum =
+        sum_words(t + source_at, 2 * address_bytes) + Be16(protocol).raw() + Be16(l4_bytes).raw();
+    if (ipv6_) shape.l4_sum += sum_words(t + l4_at, stamp_at_ + kStampBytes - l4_at);
+    return shape;
 }
 
 void FrameMaker::set_destination_mac(const Mac& mac) {
-    std::memcpy(template_.data(), mac.bytes.data(), 6);
+    for (Shape& shape : shapes_)
+        std::memcpy(shape.header.data(), mac.bytes.data(), 6);
 }
 
-void FrameMaker::fill(uint8_t* data, uint64_t sequence, uint64_t now) {
-    // A fixed size is a few vector moves; the buffer is always larger than the template.
-    std::memcpy(data, template_.data(), template_.size());
+size_t FrameMaker::fill(uint8_t* data, uint64_t sequence, uint64_t now) {
+    const Shape& shape = shapes_[order_[turn_]];
+    if (++turn_ == order_.size()) turn_ = 0;
+    // A fixed size is a few vector moves; a frame's buffer is always larger.
+    std::memcpy(data, shape.header.data(), kHeaderRoom);
+    const size_t source_at = kIpAt + (ipv6_ ? 20 : 12);  // low words
+    const size_t destination_at = kIpAt + (ipv6_ ? 36 : 16);
     const Be32 varying(first_varying_ + static_cast<uint32_t>(destination_));
-    put(data + (answers_ ? kSourceAt : kDestinationAt), varying);
+    put(data + (answers_ ? source_at : destination_at), varying);
     const uint32_t half_sum = (varying.raw() & 0xffff) + (varying.raw() >> 16);
-    put(data + kIpSumAt, static_cast<uint16_t>(~fold(ip_sum_ + half_sum)));
-    const uint32_t group = static_cast<uint32_t>(group_);
+    if (!ipv6_) put(data + kIpSumAt, static_cast<uint16_t>(~fold(shape.ip_sum + half_sum)));
+    const auto group = static_cast<uint32_t>(group_);
     const Be16 asking(static_cast<uint16_t>(kFirstPort + group % kPortsPerGroup));
     const Be16 asked(static_cast<uint16_t>(kDestinationPort + group / kPortsPerGroup));
-    put(data + kPortsAt, answers_ ? asked : asking);
-    put(data + kPortsAt + 2, answers_ ? asking : asked);
-    if (tso_) put(data + kTcpSumAt, fold(tcp_sum_ + half_sum));
+    const size_t l4_at = kIpAt + ip_bytes_;
+    put(data + l4_at, answers_ ? asked : asking);
+    put(data + l4_at + 2, answers_ ? asking : asked);
     put(data + stamp_at_ + 8, sequence);
     std::memcpy(data + stamp_at_ + 16, &now, kClockBytes);
+    if (tso_) put(data + l4_at + 16, fold(shape.l4_sum + half_sum));
+    if (ipv6_) {
+        const uint32_t sum = shape.l4_sum + half_sum + asking.raw() + asked.raw() +
+                             sum_words(data + stamp_at_ + 8, kStampBytes - 8);
+        const auto checksum = static_cast<uint16_t>(~fold(sum));
+        put(data + l4_at + 6, checksum != 0 ? checksum : uint16_t{0xffff});
+    }
     if (++destination_ == destinations_) {
         destination_ = 0;
         if (++group_ == groups_) group_ = 0;
     }
+    return shape.bytes;
 }
 
 void FrameMaker::describe(rte_mbuf* first) const {
     if (!tso_) return;
     first->l2_len = kEthernetBytes;
-    first->l3_len = kIpBytes;
+    first->l3_len = kIp4Bytes;
     first->l4_len = kTcpBytes;
     first->tso_segsz = mss_;
     first->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM | RTE_MBUF_F_TX_IPV4;
@@ -135,10 +191,14 @@ void FrameMaker::describe(rte_mbuf* first) const {
 FrameCounter::FrameCounter(const Options& options, uint16_t peer, uint16_t run)
     : tso_(options.tso),
       check_all_(options.check == Check::kAll || options.tso),
-      frame_bytes_(static_cast<uint32_t>(options.frame_bytes)),
+      sizes_(options.frame_bytes + 1),
       peer_(peer),
       run_(run),
-      seen_(check_all_ ? kSeenEntries : 0) {}
+      seen_(check_all_ ? kSeenEntries : 0) {
+    if (options.mix.empty()) sizes_[options.frame_bytes] = true;
+    for (const FrameSize& size : options.mix)
+        sizes_[size.bytes] = true;
+}
 
 void FrameCounter::count(rte_mbuf* const* packets, uint16_t n, uint64_t now) {
     if (check_all_) {
@@ -148,10 +208,13 @@ void FrameCounter::count(rte_mbuf* const* packets, uint16_t n, uint64_t now) {
     }
     // Lengths tell the peer's frames from the router's own; one stamp a burst tells the losses.
     uint16_t ours = 0;
+    uint64_t bytes = 0;
     const rte_mbuf* last = nullptr;
     for (uint16_t i = 0; i < n; i++) {
-        if (packets[i]->pkt_len != frame_bytes_) continue;
+        const uint32_t length = packets[i]->pkt_len;
+        if (length >= sizes_.size() || !sizes_[length]) continue;
         ours++;
+        bytes += length;
         last = packets[i];
     }
     Stamp stamp;
@@ -161,10 +224,11 @@ void FrameCounter::count(rte_mbuf* const* packets, uint16_t n, uint64_t now) {
             count_latency(stamp, now);
         } else {
             ours = 0;  // a whole burst of strangers, such as an earlier run's
+            bytes = 0;
         }
     }
     counts_.packets += ours;
-    counts_.bytes += uint64_t{ours} * frame_bytes_;
+    counts_.bytes += bytes;
     counts_.other += n - ours;
 }
 
@@ -172,7 +236,7 @@ void FrameCounter::count_one(rte_mbuf* packet, uint64_t now) {
     Stamp stamp;
     if (!read_stamp(packet, stamp)) {
         // The later pieces of a segment that was cut have no stamp.
-        if (tso_ && packet->data_len >= kPortsAt + kTcpBytes &&
+        if (tso_ && packet->data_len >= kIpAt + kIp4Bytes + kTcpBytes &&
             rte_pktmbuf_mtod(packet, const uint8_t*)[kIpAt + 9] == kTcp) {
             counts_.cut++;
             counts_.bytes += packet->pkt_len;
@@ -185,7 +249,7 @@ void FrameCounter::count_one(rte_mbuf* packet, uint64_t now) {
         counts_.other++;
         return;
     }
-    if (packet->pkt_len != frame_bytes_) counts_.cut++;
+    if (packet->pkt_len >= sizes_.size() || !sizes_[packet->pkt_len]) counts_.cut++;
     counts_.packets++;
     counts_.bytes += packet->pkt_len;
     count_stamped(stamp.sequence);
@@ -206,12 +270,14 @@ void FrameCounter::count_stamped(uint64_t sequence) {
 
 bool read_stamp(const rte_mbuf* packet, Stamp& stamp) {
     const uint8_t* data = rte_pktmbuf_mtod(packet, const uint8_t*);
-    if (packet->data_len < kMinFrameBytes || get<uint16_t>(data + 12) != Be16(0x0800).raw() ||
-        data[kIpAt] != 0x45)
+    if (packet->data_len < kMinFrameBytes) return false;
+    const bool ipv6 = get<uint16_t>(data + 12) == Be16(0x86dd).raw();
+    if (!ipv6 && (get<uint16_t>(data + 12) != Be16(0x0800).raw() || data[kIpAt] != 0x45))
         return false;
-    const uint8_t protocol = data[kIpAt + 9];
+    const uint8_t protocol = data[kIpAt + (ipv6 ? 6 : 9)];
     if (protocol != kUdp && protocol != kTcp) return false;
-    const size_t at = kPortsAt + (protocol == kTcp ? kTcpBytes : kUdpBytes);
+    const size_t at =
+        kIpAt + (ipv6 ? kIp6Bytes : kIp4Bytes) + (protocol == kTcp ? kTcpBytes : kUdpBytes);
     if (packet->data_len < at + kStampBytes || get<uint32_t>(data + at) != kMagic) return false;
     stamp.run = get<uint16_t>(data + at + 4);
     stamp.device = get<uint16_t>(data + at + 6);

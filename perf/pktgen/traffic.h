@@ -3,9 +3,8 @@
 //
 // Each carries a stamp behind its L4 header: a magic number, the run (so that what an earlier run
 // left in a ring is not counted), the sending device, a sequence number of that device, and the
-// clock when it was made. UDP
-// checksums are 0 ("none", RFC 768), which every router must pass; those of TCP segments are left
-// to the offload.
+// clock when it was made. UDP checksums are 0 over IPv4 ("none", RFC 768), which every router must
+// pass, and right over IPv6; those of TCP segments are left to the offload.
 //
 // Thread safety: none; each device has its own. Headers are written whole for each packet: nothing
 // depends on what a buffer held before.
@@ -23,6 +22,8 @@ struct rte_mbuf;
 namespace slash32::pktgen {
 
 inline constexpr size_t kStampBytes = 22;
+// Ethernet to the stamp, of the longest headers; a round number for vector moves.
+inline constexpr size_t kHeaderRoom = 96;
 
 struct Stamp {
     uint16_t run = 0;
@@ -39,25 +40,36 @@ class FrameMaker {
     // The gateway's MAC, when it became known by ARP.
     void set_destination_mac(const Mac& mac);
 
-    // Writes Ethernet up to the stamp, and advances to the next flow. The buffer has room for
-    // header_bytes() and is the first of its chain. `now`: the TSC.
-    void fill(uint8_t* data, uint64_t sequence, uint64_t now = 0);
+    // Writes Ethernet up to the stamp, advances to the next flow and the next size of a mix, and
+    // returns the frame's length. The buffer has room for kHeaderRoom and is the first of its
+    // chain; what is behind the stamp is zeros. `now`: the TSC.
+    size_t fill(uint8_t* data, uint64_t sequence, uint64_t now = 0);
     // Lengths and offload requests of the first buffer of a chain.
     void describe(rte_mbuf* first) const;
 
-    // Bytes that fill() writes.
-    size_t header_bytes() const { return header_bytes_; }
-
   private:
-    std::array<uint8_t, 80> template_{};
-    size_t header_bytes_ = 0;
-    size_t stamp_at_ = 0;
-    bool answers_ = false;        // sends the peer's flows the other way
-    uint32_t ip_sum_ = 0;         // of the IP header without what varies, not folded
-    uint32_t tcp_sum_ = 0;        // of the pseudo-header without what varies
-    uint32_t first_varying_ = 0;  // destination, or source of an answer; host order
+    // What frames of one size have in common.
+    struct Shape {
+        std::array<uint8_t, kHeaderRoom> header{};
+        size_t bytes = 0;
+        uint32_t ip_sum = 0;  // of the IPv4 header without what varies, not folded
+        uint32_t l4_sum = 0;  // of what TCP or UDP over IPv6 sum up, without what varies
+    };
+
+    Shape make_shape(const DeviceOptions& device, const DeviceOptions& asking, uint16_t index,
+                     uint16_t run, size_t bytes) const;
+
+    std::vector<Shape> shapes_;
+    std::vector<uint8_t> order_;  // of the shapes, by their weights
+    size_t turn_ = 0;             // in order_
+    bool ipv6_ = false;
     bool tso_ = false;
+    bool answers_ = false;  // sends the peer's flows the other way
     uint16_t mss_ = 0;
+    size_t ip_bytes_ = 0;  // of the IP header
+    size_t stamp_at_ = 0;
+    uint32_t first_varying_ =
+        0;  // low word of the destination, or of an answer's source; host order
     uint64_t destinations_ = 1;
     uint64_t groups_ = 1;  // flows per destination
     // The next flow.
@@ -94,7 +106,7 @@ class FrameCounter {
 
     const bool tso_;
     const bool check_all_;
-    const uint32_t frame_bytes_;
+    std::vector<bool> sizes_;  // by length, of the peer's frames
     const uint16_t peer_;
     const uint16_t run_;
     Counts counts_;

@@ -32,6 +32,22 @@ def test_latency_is_measured_at_a_rate():
     assert 4000 < lines[-1]["total"]["received_pps"] < 5500
 
 
+@pytest.mark.parametrize("options", [
+    ["--imix", "simple"], ["--imix", "64:1,9000:1", "--check", "all"],
+    ["--src-ip", "2001:db8::1", "--dst-ip", "2001:db8::2", "--flows", "1000", "--dst-count", "10"],
+    ["--src-ip", "2001:db8::1", "--dst-ip", "2001:db8::2", "--imix", "84:2,1514:1", "--check", "all"]])
+def test_ipv6_and_mixes_come_back(options):
+    device = [word for word in DEVICE if word not in ("--src-ip", "10.0.0.1", "--dst-ip", "10.0.0.2")] \
+        if "--src-ip" in options else DEVICE
+    status, lines, _ = run(*device, "--warmup", "0", "--seconds", "0.3", "--rate", "5000", *options,
+                           device=False)
+    assert status == 0
+    whole = lines[-1]["whole_run"]
+    assert whole["received"] == whole["sent"] > 1000
+    total = lines[-1]["total"]
+    assert total["lost"] == total["other"] == total["duplicated"] == total["cut"] == 0
+
+
 def test_latency_is_not_measured_unasked():
     _, lines, _ = run("--warmup", "0", "--seconds", "0.1", "--rate", "1000")
     assert "latency_ns" not in lines[-1]

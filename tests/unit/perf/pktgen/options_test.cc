@@ -35,7 +35,7 @@ TEST(PktgenOptions, TakesAPairOfDevices) {
     EXPECT_NE(options.devices[0].vdev.find("server=1"), std::string::npos);
     EXPECT_EQ(options.devices[1].socket, "") << "only a socket that we made may be removed";
     EXPECT_EQ(options.devices[1].vdev.find("server"), std::string::npos);
-    EXPECT_EQ(options.devices[1].source_ip.value.to_host(), 0x0a000002U);
+    EXPECT_EQ(options.devices[1].source_ip, *parse_ip("10.0.0.2"));
     EXPECT_EQ(options.devices[1].destination_mac, options.devices[0].destination_mac);
 }
 
@@ -52,6 +52,64 @@ TEST(PktgenOptions, RefusesWhatIsOutOfRange) {
         Options options;
         EXPECT_EQ(parse(words, options), 2) << extra[0] << " " << extra[1];
     }
+}
+
+std::vector<std::string> pair_of_ipv6_devices() {
+    std::vector<std::string> words = pair_of_devices();
+    words[9] = "2001:db8::1,2001:db8::2";
+    words[11] = "2001:db8::2,2001:db8::1";
+    return words;
+}
+
+TEST(PktgenOptions, TakesIpv6AndMixes) {
+    Options options;
+    ASSERT_EQ(parse(pair_of_ipv6_devices(), options), std::nullopt);
+    EXPECT_TRUE(is_ipv6(options));
+    EXPECT_EQ(options.frame_bytes, kMinFrameBytes6);
+    std::vector<std::string> words = pair_of_devices();
+    words.insert(words.end(), {"--imix", "64:7,594:4,1518:1"});
+    Options mixed;
+    ASSERT_EQ(parse(words, mixed), std::nullopt);
+    ASSERT_EQ(mixed.mix.size(), 3U);
+    EXPECT_EQ(mixed.mix[1].bytes, 594);
+    EXPECT_EQ(mixed.mix[1].weight, 4);
+    EXPECT_EQ(mixed.frame_bytes, 1518U);
+    words.back() = "simple";
+    Options simple;
+    ASSERT_EQ(parse(words, simple), std::nullopt);
+    EXPECT_EQ(simple.mix.size(), 3U);
+}
+
+TEST(PktgenOptions, RefusesMixesAndFamiliesThatCannotBe) {
+    const std::vector<std::string> mixes[] = {
+        {"--imix", "63:1"},
+        {"--imix", "64"},
+        {"--imix", "64:0"},
+        {"--imix", "64:1,"},
+        {"--imix", "64:1;70:1"},
+        {"--imix", "9217:1"},
+        {"--imix", "64:257"},
+        {"--imix", ""},
+        {"--imix", "64:1", "--bytes", "64"},
+        {"--imix", "simple", "--tso"},
+    };
+    for (const auto& extra : mixes) {
+        std::vector<std::string> words = pair_of_devices();
+        words.insert(words.end(), extra.begin(), extra.end());
+        Options options;
+        EXPECT_EQ(parse(words, options), 2) << extra[1];
+    }
+    for (const auto& extra : std::vector<std::vector<std::string>>{
+             {"--bytes", "83"}, {"--tso"}, {"--gateway", "10.0.0.254"}, {"--imix", "83:1"}}) {
+        std::vector<std::string> words = pair_of_ipv6_devices();
+        words.insert(words.end(), extra.begin(), extra.end());
+        Options options;
+        EXPECT_EQ(parse(words, options), 2) << extra[0];
+    }
+    std::vector<std::string> both = pair_of_devices();
+    both[11] = "2001:db8::2,2001:db8::1";
+    Options options;
+    EXPECT_EQ(parse(both, options), 2);
 }
 
 TEST(PktgenOptions, RefusesListsThatDoNotFitTheDevices) {

@@ -102,10 +102,10 @@ def pipeline(context: Context) -> list[Figure]:
     for one in _micro("taskset", "-c", context.worker_core, context.program("pipeline_bench"),
                       "--benchmark_filter=ipv4/established/", f"--bursts={context.runs(20_000, 5_000)}"):
         stage = one["name"].split("/")[2]
-        whole = stage == "pipeline"
+        whole = {"pipeline": "all stages", "accounted": "all stages, accounted for"}.get(stage)
         point = None if whole else Point("stages", "pipeline alone, established flows", stage)
-        figures.append(Figure("pipeline: all stages" if whole else f"pipeline: {stage}", "cycles/pkt",
-                              [one["cycles/packet"]], point=point))
+        figures.append(Figure(f"pipeline: {whole or stage}", "cycles/pkt", [one["cycles/packet"]],
+                              point=point))
     return figures
 
 

@@ -393,7 +393,7 @@ def test_rules_count_what_they_decide(pair):
     one, two = pair
     daemon = one.lab.daemon
     allow(one.lab, 2, ingress(protocol="icmp"))
-    one.ping(two.ip4, count=3)
+    one.run("ping", "-n", "-q", "-c", 3, "-i", "0.01", "-W", "10", two.ip4)  # one flow
     shown = daemon.call("sg.get", name="sg2")["group"]
     index = next(i for i, r in enumerate(shown["desired"]["rules"]) if r.get("protocol") == "icmp")
     assert shown["hits"][index] == 1, "the first packet of the flow"

@@ -70,7 +70,7 @@ class Child:
         return text + end
 
     def event(self, name: str, seconds: float) -> dict[str, Any]:
-        """The next JSON line whose "event" is `name`; an "error" on the way ends the wait."""
+        """The next JSON line whose "event" is `name`; an error, also as this event, ends the wait."""
         deadline = time.monotonic() + seconds
         while True:
             line = self.read_until(b"\n", max(0.0, deadline - time.monotonic()))
@@ -78,10 +78,10 @@ class Child:
                 found = json.loads(line)
             except ValueError:
                 continue
-            if found.get("event") == name:
-                return found
             if found.get("event") == "error" or found.get("ok") is False:
                 raise BenchError(f"{self.name}: {found.get('message') or found.get('error') or found}")
+            if found.get("event") == name:
+                return found
 
     def drop_output(self) -> None:
         """Forgets what was printed so far."""

@@ -22,7 +22,7 @@ ALL = [
     Row("forwarding", "64-byte UDP between two VMs, over testpmd io", forwarding.forwarding),
     Row("scale", "one busy pair among 1,000 connected ports", forwarding.scale),
     Row("tso", "64 KB TCP segments between two VMs, over testpmd io", forwarding.tso),
-    Row("sizes", "frames of 64 to 1,518 bytes, filtered, over testpmd io", forwarding.sizes),
+    Row("sizes", "frames of 64 to 1,514 bytes, filtered, over testpmd io", forwarding.sizes),
     Row("latency", "latency at half of the own throughput, over testpmd io", forwarding.latency),
     Row("search", "RFC 2544 throughput and partial drop rate", forwarding.search),
     Row("pipeline", "the pipeline without devices, stage by stage", forwarding.pipeline),

@@ -45,28 +45,29 @@ class Comparison:
         """None of one that could not run."""
         return [] if name in self._problems else self._samples[name]
 
-    def _problem(self, *names: str) -> str:
+    def problem(self, *names: str) -> str:
+        """Why those of `names` that could not run could not; "" for nothing."""
         return "; ".join(self._problems[name] for name in names if name in self._problems)
 
     def rate(self, title: str, name: str, point: Point | None = None) -> Figure:
-        return Figure(title, "Mpps", [one.mpps for one in self.samples(name)], note=self._problem(name),
+        return Figure(title, "Mpps", [one.mpps for one in self.samples(name)], note=self.problem(name),
                       point=point)
 
     def gbps(self, title: str, name: str, point: Point | None = None) -> Figure:
-        return Figure(title, "Gbit/s", [one.gbps for one in self.samples(name)], note=self._problem(name),
+        return Figure(title, "Gbit/s", [one.gbps for one in self.samples(name)], note=self.problem(name),
                       point=point)
 
     def cycles(self, title: str, name: str) -> Figure:
         """Busy cycles a packet."""
         return Figure(title, "cycles/pkt", [one.cycles for one in self.samples(name)],
-                      note=self._problem(name))
+                      note=self.problem(name))
 
     def over(self, title: str, ours: str, theirs: str, asked: float | None = None) -> Figure:
         """How much faster `ours` is than `theirs`: by rate where both cores were saturated, else by busy
         cycles a packet, since a rate that something else limited says nothing of the forwarder."""
         pairs = list(zip(self.samples(ours), self.samples(theirs)))
         if not pairs:
-            return Figure(title, "x", asked=asked, note=self._problem(ours, theirs))
+            return Figure(title, "x", asked=asked, note=self.problem(ours, theirs))
         idle = [f"{name} {100 - busy:.0f} %" for name, busy in
                 ((name, statistics.median(one.busy_percent for one in self.samples(name)))
                  for name in (ours, theirs)) if busy < SATURATED_PERCENT]
@@ -78,9 +79,9 @@ class Comparison:
     def over_by_cycles(self, title: str, ours: str, theirs: str, asked: float | None = None) -> Figure:
         pairs = zip(self.samples(ours), self.samples(theirs))
         return Figure(title, "x", [b.cycles / a.cycles for a, b in pairs], asked,
-                      note=self._problem(ours, theirs) or "by busy cycles a packet")
+                      note=self.problem(ours, theirs) or "by busy cycles a packet")
 
     def over_by_rate(self, title: str, ours: str, theirs: str, asked: float | None = None) -> Figure:
         pairs = zip(self.samples(ours), self.samples(theirs))
         return Figure(title, "x", [a.gbps / b.gbps for a, b in pairs], asked,
-                      note=self._problem(ours, theirs) or "by rate")
+                      note=self.problem(ours, theirs) or "by rate")

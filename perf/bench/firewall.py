@@ -23,9 +23,9 @@ MANY_RULES = 10_000
 MEMBERS = 10_000
 
 
-def rules(count: int) -> list[dict[str, Any]]:
-    """`count` rules, half of each direction (or one of each), the last of which lets the generator's UDP
-    through: half of the others name a remote address, half a range of ports."""
+def rules(count: int, protocol: str = "udp") -> list[dict[str, Any]]:
+    """`count` rules, half of each direction (or one of each), the last of which lets the generator's
+    protocol through: half of the others name a remote address, half a range of ports."""
     wanted: list[dict[str, Any]] = []
     for direction in ("egress", "ingress"):
         base = {"direction": direction, "ethertype": "ipv4"}
@@ -36,14 +36,14 @@ def rules(count: int) -> list[dict[str, Any]]:
             else:
                 low = 10_000 + n * 5 % 50_000
                 wanted.append({**base, "protocol": "tcp", "port_min": low, "port_max": low + 3})
-        wanted.append({**base, "protocol": "udp"})
+        wanted.append({**base, "protocol": protocol})
     return wanted
 
 
-def filtered_pair(router: Router, directory: Any, count: int) -> None:
-    """The generator's two ports with a group of `count` rules a direction, and its routes. The second
-    answers from the addresses that the first one asks."""
-    router.control.call("sg.apply", name=GROUP, rules=rules(count))
+def filtered_pair(router: Router, directory: Any, wanted: list[dict[str, Any]]) -> None:
+    """The generator's two ports with a group of these rules, and its routes. The second answers from the
+    addresses that the first one asks."""
+    router.control.call("sg.apply", name=GROUP, rules=wanted)
     for name, socket, mac, address, network in zip(traffic.NAMES, traffic.sockets(directory), traffic.MACS,
                                                    traffic.SOURCES, traffic.SOURCE_NETWORKS):
         router.control.call("port.apply", **{**port(name, socket, mac, address), "groups": [GROUP],
@@ -51,21 +51,21 @@ def filtered_pair(router: Router, directory: Any, count: int) -> None:
     traffic.add_routes(router)
 
 
-def filtered_router(context: Context, children: Children, directory: Path, count: int = 100,
-                    flows: int = 1 << 18) -> Router:
-    """A fresh slash32d, busy polling, with the filtered pair."""
+def filtered_router(context: Context, children: Children, directory: Path,
+                    wanted: list[dict[str, Any]] | None = None, flows: int = 1 << 18) -> Router:
+    """A fresh slash32d, busy polling, with the filtered pair; 100 rules if none are named."""
     router = Router(context, children, directory, poll="busy", options=["--conntrack-flows", flows]).start()
     router.control.call("conntrack.config", flows_per_port=flows, half_open_per_port=flows, half_open=flows)
-    filtered_pair(router, directory, count)
+    filtered_pair(router, directory, wanted or rules(100))
     return router
 
 
-def sample(context: Context, options: list[object], count: int = 100, flows: int = 1 << 18,
-           window: float | None = None) -> Sample:
+def sample(context: Context, options: list[object], wanted: list[dict[str, Any]] | None = None,
+           flows: int = 1 << 18, window: float | None = None) -> Sample:
     """A fresh slash32d with the filtered pair, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
-        router = filtered_router(context, children, directory, count, flows)
+        router = filtered_router(context, children, directory, wanted, flows)
         measured = traffic.measure(context, children, traffic.listening(directory), options,
                                    lambda: traffic.worker_counters(router), window)
         router.stop()
@@ -139,10 +139,10 @@ def many_rules(context: Context) -> list[Figure]:
     ones."""
     room = 1 << 23
     got = Comparison(context, context.runs(5, 2), {
-        "1 rule, established": lambda: sample(context, two_way(1024), 2),
-        "10,000 rules, established": lambda: sample(context, two_way(1024), MANY_RULES),
-        "1 rule, new": lambda: sample(context, new_flows(), 2, room),
-        "10,000 rules, new": lambda: sample(context, new_flows(), MANY_RULES, room),
+        "1 rule, established": lambda: sample(context, two_way(1024), rules(2)),
+        "10,000 rules, established": lambda: sample(context, two_way(1024), rules(MANY_RULES)),
+        "1 rule, new": lambda: sample(context, new_flows(), rules(2), room),
+        "10,000 rules, new": lambda: sample(context, new_flows(), rules(MANY_RULES), room),
     })
     points = {"1 rule, established": Point("rules", "established flows", 1),
               "10,000 rules, established": Point("rules", "established flows", MANY_RULES),
@@ -179,6 +179,25 @@ def new_connections(context: Context) -> list[Figure]:
     ]
 
 
+def tcp_connections(context: Context) -> list[Figure]:
+    """TCP connections that are opened, answered and closed, 100 rules at both ports; OVS-DPDK beside it."""
+    options: list[object] = ["--tcp", "--window", 512, "--flows", 1 << 24,
+                             "--dst-count", traffic.DESTINATIONS]
+    hundred = rules(100, "tcp")
+    names = ("slash32d", "OVS-DPDK")
+    got = Comparison(context, context.runs(5, 2), {
+        "slash32d": lambda: sample(context, options, hundred, flows=1 << 23),
+        "OVS-DPDK": lambda: ovs.sample(context, options, hundred),
+    })
+    return [
+        got.over("TCP connections: over OVS-DPDK with conntrack", "slash32d", "OVS-DPDK"),
+        *(Figure(f"TCP connections: {name}, opened and closed", "1/s",
+                 [one.result["connections"]["closed_per_second"] for one in got.samples(name)],
+                 note=got.problem(name)) for name in names),
+        *(got.cycles(f"TCP connections: {name}, busy", name) for name in names),
+    ]
+
+
 def flow_memory(context: Context) -> list[Figure]:
     """What a table of 200,000 connections takes, which is resident from the start."""
     few, many = 1_000, 200_000
@@ -211,7 +230,7 @@ def changes(context: Context) -> list[Figure]:
     directory = context.fresh("pair")
     with context.children() as children:
         router = Router(context, children, directory).start()
-        filtered_pair(router, directory, 100)
+        filtered_pair(router, directory, rules(100))
         router.control.call("addrset.apply", name="crowd", members=members[:MEMBERS])
         router.control.call("sg.apply", name=GROUP, rules=[
             *rules(100), {"direction": "ingress", "ethertype": "ipv4", "remote_set": "crowd"}])

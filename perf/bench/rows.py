@@ -31,6 +31,7 @@ ALL = [
     Row("established", "connections that are there, both ports filtered by 100 rules", firewall.established),
     Row("rules", "10,000 rules at both ports over one", firewall.many_rules),
     Row("new-flows", "every packet begins a connection", firewall.new_connections),
+    Row("connections", "TCP connections that are opened and closed", firewall.tcp_connections),
     Row("stages", "cycle accounting on over off, established flows", stages.stages),
     Row("flow-table", "memory of a connection", firewall.flow_memory),
     Row("changes", "a member of a large set, a policy of 10,000 rules", firewall.changes),

@@ -91,6 +91,7 @@ Result<void> start_eal(const Options& options) {
     }
     words.insert(words.end(), options.eal_args.begin(), options.eal_args.end());
     std::vector<char*> argv;
+    argv.reserve(words.size());
     for (std::string& word : words)
         argv.push_back(word.data());
     if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0) {
@@ -169,9 +170,11 @@ Result<void> Devices::open_one(const Options& options, const DeviceOptions& devi
 
     const uint32_t send_buffer =
         options.tso ? kSegmentBuffer : static_cast<uint32_t>(options.frame_bytes);
-    // At least a cache line more than the template that is copied into each buffer.
-    const uint16_t send_room =
-        static_cast<uint16_t>(RTE_PKTMBUF_HEADROOM + std::max<uint32_t>(send_buffer, 128));
+    // With what an encapsulation adds, and at least a cache line more than the template that is
+    // copied into each buffer.
+    const size_t added = device.sid ? kEncapsulationBytes + kSrhBytes : 0;
+    const uint16_t send_room = static_cast<uint16_t>(
+        RTE_PKTMBUF_HEADROOM + std::max<size_t>(send_buffer + added, added != 0 ? 256 : 128));
     const unsigned buffers =
         (static_cast<uint32_t>(options.frame_bytes) + send_buffer - 1) / send_buffer;
     const unsigned send_mbufs = options.tso ? (options.ring_entries + 64U) * buffers : 2048U;

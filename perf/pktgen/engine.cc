@@ -14,7 +14,6 @@ namespace slash32::pktgen {
 
 namespace {
 
-constexpr uint16_t kBurst = 32;
 // Large segments: as many bytes a turn as a guest's TCP would hand over.
 constexpr uint16_t kSegmentBurst = 4;
 constexpr double kDrainSeconds = 0.05;  // of silence
@@ -40,11 +39,16 @@ Engine::Engine(const Options& options, const Devices& devices)
     for (uint32_t i = 0; i < count; i++) {
         // A single device hears itself.
         const auto peer = static_cast<uint16_t>(count == 1 ? 0 : i ^ 1);
-        ports_.push_back(Port{.device = devices.all()[i],
-                              .maker = FrameMaker(options, options.devices[i], i, run),
-                              .counter = FrameCounter(options, peer, run),
-                              .sends = !options.one_way || i % 2 == 0,
-                              .peer = peer});
+        ports_.push_back(
+            Port{.device = devices.all()[i],
+                 .index = i,
+                 .maker = FrameMaker(options, options.devices[i], i, run),
+                 .counter = FrameCounter(options, peer, run),
+                 .tcp = options.tcp ? std::optional<TcpEnd>(std::in_place, options,
+                                                            options.devices[i], i % 2 == 0, run)
+                                    : std::nullopt,
+                 .sends = !(options.one_way || options.tcp) || i % 2 == 0,
+                 .peer = peer});
     }
 }
 
@@ -70,6 +74,7 @@ Result<void> Engine::resolve_gateways() {
                 for (uint16_t k = 0; k < n; k++) {
                     if (!read_arp_reply(received[k], *options_.gateway, mac)) continue;
                     port.maker.set_destination_mac(mac);
+                    if (port.tcp) port.tcp->set_destination_mac(mac);
                     known = true;
                 }
                 rte_pktmbuf_free_bulk(received, n);
@@ -90,7 +95,7 @@ Result<Measurement> Engine::run(const std::atomic<bool>& stop,
     run_until(rate_tsc_ + seconds_to_cycles(options_.warmup_seconds, hz_), stop);
     measuring();
     for (Port& port : ports_)
-        port.counter.latency().clear();
+        port.latency().clear();
     const Snapshot from = snapshot();
     run_until(from.tsc + seconds_to_cycles(options_.measure_seconds, hz_), stop);
     const Snapshot to = snapshot();
@@ -147,7 +152,7 @@ size_t Engine::senders() const {
 Result<void> Engine::check_arrivals() const {
     for (size_t i = 0; i < ports_.size(); i++) {
         const size_t peer = ports_.size() == 1 ? 0 : i ^ 1;
-        if (!ports_[peer].sends || ports_[i].counter.counts().packets != 0) continue;
+        if (!ports_[peer].sends || ports_[i].counts().packets != 0) continue;
         return fail(ErrorCode::kUnavailable, fmt::format("device {}", i),
                     fmt::format("nothing arrives of the {} packets that device {} sent",
                                 ports_[peer].sent, peer));
@@ -175,7 +180,7 @@ void Engine::run_until(uint64_t end, const std::atomic<bool>& stop) {
         uint32_t moved = 0;
         for (Port& port : ports_) {
             moved += receive(port);
-            if (port.sends) moved += send(port, now);
+            moved += send(port, now);
         }
         // Who paces the packets has time, and leaves the core to the router's control thread.
         if (moved == 0 && rate_ != 0 && !options_.latency && !options_.search) usleep(kPauseUs);
@@ -187,17 +192,82 @@ void Engine::run_until(uint64_t end, const std::atomic<bool>& stop) {
 }
 
 uint16_t Engine::receive(Port& port) {
+    // Answers that wait for room leave none for others.
+    if (port.pending_end - port.pending_first > kBurst) return 0;
     rte_mbuf* packets[kBurst];
     const uint16_t n = rte_eth_rx_burst(port.device.port, 0, packets, kBurst);
     if (n == 0) return 0;
+    if (port.tcp) {
+        std::move(port.pending + port.pending_first, port.pending + port.pending_end, port.pending);
+        port.pending_end = static_cast<uint16_t>(port.pending_end - port.pending_first);
+        port.pending_first = 0;
+        const uint64_t now = rte_rdtsc();
+        for (uint16_t i = 0; i < n; i++)
+            answer(port, packets[i], now);
+        return n;
+    }
+    const uint64_t others = port.counter.counts().other;
     port.counter.count(packets, n, options_.latency ? rte_rdtsc() : 0);
+    if (port.counter.counts().other != others) {
+        for (uint16_t i = 0; i < n; i++)
+            answer_arp(port, packets[i]);
+    }
     rte_pktmbuf_free_bulk(packets, n);
     return n;
 }
 
+// The frame's own buffer carries the first answer. A second one that finds no buffer is lost, as
+// its connection then is.
+void Engine::answer(Port& port, rte_mbuf* packet, uint64_t now) {
+    rte_mbuf* second = rte_pktmbuf_alloc(port.device.send_pool);
+    uint8_t unsent[kTcpFrameBytes6];
+    uint8_t* frame = rte_pktmbuf_mtod(packet, uint8_t*);
+    const unsigned n =
+        port.tcp->answer(frame, packet->data_len, now,
+                         {frame, second != nullptr ? rte_pktmbuf_mtod(second, uint8_t*) : unsent});
+    if (n == 2 && second != nullptr) {
+        second->data_len = static_cast<uint16_t>(port.tcp->frame_bytes());
+        second->pkt_len = second->data_len;
+    } else {
+        rte_pktmbuf_free(second);
+    }
+    if (n == 0) {
+        answer_arp(port, packet);
+        rte_pktmbuf_free(packet);
+        return;
+    }
+    packet->data_len = static_cast<uint16_t>(port.tcp->frame_bytes());
+    packet->pkt_len = packet->data_len;
+    port.pending[port.pending_end++] = packet;
+    if (n == 2 && second != nullptr) port.pending[port.pending_end++] = second;
+}
+
+// Of a router that asks who has an address of ours.
+void Engine::answer_arp(Port& port, const rte_mbuf* packet) {
+    const auto request = read_arp_request(packet);
+    if (!request || !has_address(port, request->wanted)) return;
+    rte_mbuf* reply = rte_pktmbuf_alloc(port.device.send_pool);
+    if (reply == nullptr) return;
+    const size_t bytes = write_arp_reply(rte_pktmbuf_mtod(reply, uint8_t*),
+                                         options_.devices[port.index].source_mac, *request);
+    reply->pkt_len = reply->data_len = static_cast<uint16_t>(bytes);
+    if (rte_eth_tx_burst(port.device.port, 0, &reply, 1) == 0) rte_pktmbuf_free(reply);
+}
+
+// The device's own, and where it answers, those that its peer sends to.
+bool Engine::has_address(const Port& port, Ip4 address) const {
+    if (options_.devices[port.index].source_ip == IpAddress(address)) return true;
+    if (!(options_.two_way || options_.tcp) || port.index % 2 == 0 || is_ipv6(options_))
+        return false;
+    const uint32_t first = options_.devices[port.peer].destination_ip.ipv4().value.to_host();
+    return address.value.to_host() - first < options_.destinations;
+}
+
 uint16_t Engine::due(Port& port, uint64_t now) {
+    if (!port.sends) return 0;
     uint64_t n = options_.tso ? kSegmentBurst : kBurst;
-    if (options_.window != 0) n = std::min(n, window_left(port, now));
+    if (options_.window != 0)
+        n = std::min(n, port.tcp ? connections_left(port, now) : window_left(port, now));
     if (rate_ == 0) return static_cast<uint16_t>(n);
     const double should = static_cast<double>(now - rate_tsc_) / static_cast<double>(hz_) * rate_;
     const auto made = static_cast<double>(port.next_sequence - port.first_sequence);
@@ -218,6 +288,23 @@ uint64_t Engine::window_left(Port& port, uint64_t now) {
     return under_way < options_.window ? options_.window - under_way : 0;
 }
 
+uint64_t Engine::connections_left(Port& port, uint64_t now) {
+    const uint64_t closed = ports_[port.peer].tcp->connections().closed;
+    if (closed > port.arrived) {
+        port.arrived = closed;
+        port.progress_tsc = now;
+    }
+    const uint64_t ended = closed + port.given_up;
+    uint64_t under_way = port.next_sequence > ended ? port.next_sequence - ended : 0;
+    if (under_way == 0) port.progress_tsc = now;
+    if (now - port.progress_tsc > seconds_to_cycles(kWindowSeconds, hz_)) {
+        port.given_up += under_way;
+        port.progress_tsc = now;
+        under_way = 0;
+    }
+    return under_way < options_.window ? options_.window - under_way : 0;
+}
+
 uint16_t Engine::send(Port& port, uint64_t now) {
     if (port.pending_first == port.pending_end) {
         const uint16_t n = due(port, now);
@@ -230,22 +317,24 @@ uint16_t Engine::send(Port& port, uint64_t now) {
     if (n < wanted) port.refused++;
     port.pending_first = static_cast<uint16_t>(port.pending_first + n);
     port.sent += n;
+    if (port.pending_first == port.pending_end) port.pending_first = port.pending_end = 0;
     return n;
 }
 
 bool Engine::fill_pending(Port& port, uint16_t n) {
-    port.pending_first = port.pending_end = 0;
     if (options_.tso) {
         while (port.pending_end < n && fill_segment(port)) {
         }
         return port.pending_end != 0;
     }
     if (rte_pktmbuf_alloc_bulk(port.device.send_pool, port.pending, n) != 0) return false;
-    const uint64_t now = options_.latency ? rte_rdtsc() : 0;
+    const uint64_t now = options_.latency || options_.tcp ? rte_rdtsc() : 0;
     for (uint16_t i = 0; i < n; i++) {
         rte_mbuf* packet = port.pending[i];
-        packet->data_len = static_cast<uint16_t>(
-            port.maker.fill(rte_pktmbuf_mtod(packet, uint8_t*), port.next_sequence++, now));
+        uint8_t* data = rte_pktmbuf_mtod(packet, uint8_t*);
+        const uint64_t sequence = port.next_sequence++;
+        packet->data_len = static_cast<uint16_t>(port.tcp ? port.tcp->open(data, now)
+                                                          : port.maker.fill(data, sequence, now));
         packet->pkt_len = packet->data_len;
     }
     port.pending_end = n;
@@ -276,11 +365,13 @@ bool Engine::fill_segment(Port& port) {
 void Engine::drop_pending(Port& port) {
     while (port.pending_first < port.pending_end)
         rte_pktmbuf_free(port.pending[port.pending_first++]);
+    port.pending_first = port.pending_end = 0;
 }
 
 void Engine::drain() {
-    for (Port& port : ports_)
-        drop_pending(port);
+    for (Port& port : ports_) {
+        if (!port.tcp) drop_pending(port);
+    }
     const uint64_t start = rte_rdtsc();
     uint64_t last = start;
     uint64_t now = start;
@@ -288,6 +379,8 @@ void Engine::drain() {
            now - start < seconds_to_cycles(kDrainMaxSeconds, hz_)) {
         for (Port& port : ports_) {
             if (receive(port) != 0) last = now;
+            // Connections that are under way come to their end.
+            if (port.pending_first != port.pending_end) send(port, now);
             // Lets the driver take back what has been sent.
             rte_eth_tx_done_cleanup(port.device.port, 0, 0);
         }
@@ -298,7 +391,15 @@ void Engine::drain() {
 uint64_t Engine::total_received() const {
     uint64_t total = 0;
     for (const Port& port : ports_)
-        total += port.counter.counts().packets;
+        total += port.counts().packets;
+    return total;
+}
+
+Connections Engine::total_connections() const {
+    Connections total;
+    for (const Port& port : ports_) {
+        if (port.tcp) total += port.tcp->connections();
+    }
     return total;
 }
 
@@ -315,10 +416,11 @@ Engine::Snapshot Engine::snapshot() const {
     s.busy = busy_;
     for (const Port& port : ports_) {
         s.sent.push_back(port.sent);
-        s.received.push_back(port.counter.counts());
+        s.received.push_back(port.counts());
         s.turns += port.turns;
         s.refused += port.refused;
     }
+    s.connections = total_connections();
     return s;
 }
 
@@ -342,10 +444,12 @@ Measurement Engine::difference(const Snapshot& from, const Snapshot& to) const {
         d.other = b.other - a.other;
         moved += d.sent + d.received;
         m.devices.push_back(d);
-        m.latency.add(ports_[i].counter.latency());
+        m.latency.add(ports_[i].latency());
         m.total_sent += ports_[i].sent;
     }
     m.total_received = total_received();
+    m.connections = to.connections - from.connections;
+    m.total_connections = total_connections();
     const double busy = static_cast<double>(to.busy - from.busy);
     m.busy_percent = 100 * busy / cycles;
     if (moved != 0) {

@@ -9,11 +9,13 @@
 #include "perf/pktgen/device.h"
 #include "perf/pktgen/options.h"
 #include "perf/pktgen/search.h"
+#include "perf/pktgen/tcp.h"
 #include "perf/pktgen/traffic.h"
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 struct rte_mbuf;
@@ -50,6 +52,9 @@ struct Measurement {
     // the rings had been drained.
     uint64_t total_sent = 0;
     uint64_t total_received = 0;
+    // With --tcp: in the measurement, and in the run after the rings had been drained.
+    Connections connections;
+    Connections total_connections;
 };
 
 // How far the engine is, for people.
@@ -77,28 +82,42 @@ class Engine {
     size_t senders() const;
 
   private:
+    static constexpr uint16_t kBurst = 32;
+    // A burst, and the answers to one.
+    static constexpr uint16_t kPending = kBurst * (1 + TcpEnd::kMaxAnswers);
+
     struct Port {
         Device device;
+        size_t index = 0;
         FrameMaker maker;
-        FrameCounter counter;  // of the peer's
-        bool sends = true;
-        rte_mbuf* pending[32] = {};
+        FrameCounter counter;       // of the peer's
+        std::optional<TcpEnd> tcp;  // with --tcp, in place of both
+        bool sends = true;          // of its own accord
+        rte_mbuf* pending[kPending] = {};
         uint16_t pending_first = 0;
         uint16_t pending_end = 0;
         uint64_t next_sequence = 0;
         uint64_t first_sequence = 0;  // since the rate was set
         size_t peer = 0;              // receives what this one sends
         uint64_t arrived = 0;         // sequence numbers below are not under way
-        uint64_t progress_tsc = 0;    // when that last grew
+        uint64_t given_up = 0;        // connections that will not be closed any more
+        uint64_t progress_tsc = 0;    // when arrived, or the closed ones, last grew
         uint64_t sent = 0;
         uint64_t turns = 0;    // with something to send
         uint64_t refused = 0;  // of them
+
+        const FrameCounter::Counts& counts() const {
+            return tcp ? tcp->counts() : counter.counts();
+        }
+        Histogram& latency() { return tcp ? tcp->latency() : counter.latency(); }
+        const Histogram& latency() const { return tcp ? tcp->latency() : counter.latency(); }
     };
     struct Snapshot {
         uint64_t tsc = 0;
         uint64_t busy = 0;
         std::vector<uint64_t> sent;
         std::vector<FrameCounter::Counts> received;
+        Connections connections;
         uint64_t turns = 0;
         uint64_t refused = 0;
     };
@@ -110,9 +129,13 @@ class Engine {
     Result<void> check_arrivals() const;
     uint64_t total_sent() const;
     uint16_t receive(Port& port);
+    void answer(Port& port, rte_mbuf* packet, uint64_t now);
+    void answer_arp(Port& port, const rte_mbuf* request);
+    bool has_address(const Port& port, Ip4 address) const;
     uint16_t send(Port& port, uint64_t now);
     uint16_t due(Port& port, uint64_t now);
     uint64_t window_left(Port& port, uint64_t now);
+    uint64_t connections_left(Port& port, uint64_t now);
     bool fill_pending(Port& port, uint16_t n);
     bool fill_segment(Port& port);
     void drop_pending(Port& port);
@@ -120,6 +143,7 @@ class Engine {
     Snapshot snapshot() const;
     Measurement difference(const Snapshot& from, const Snapshot& to) const;
     uint64_t total_received() const;
+    Connections total_connections() const;
 
     const Options& options_;
     const uint64_t hz_;

@@ -12,12 +12,17 @@ namespace slash32::pktgen {
 
 namespace {
 
+// Connections under way, unless said else: enough for full bursts, too few to fill a ring.
+constexpr uint64_t kTcpWindow = 128;
+
 struct Raw {
     std::vector<std::string> devices;
     std::vector<std::string> source_macs;
     std::vector<std::string> source_ips;
     std::vector<std::string> destination_macs;
     std::vector<std::string> destination_ips;
+    std::vector<std::string> sids;
+    std::vector<std::string> encapsulation_sources;
     std::string check = "burst";
     std::string gateway;
     std::string search;
@@ -43,6 +48,15 @@ Result<IpAddress> parse_address(const std::string& option, const std::string& te
     const auto address = parse_ip(text);
     if (!address) return invalid(option, fmt::format("\"{}\" is not an IP address", text));
     return *address;
+}
+
+// "none" is nothing.
+Result<std::optional<IpAddress>> parse_ip6(const std::string& option, const std::string& text) {
+    if (text == "none") return std::optional<IpAddress>();
+    const auto address = parse_ip(text);
+    if (!address || address->is_ipv4())
+        return invalid(option, fmt::format("\"{}\" is neither an IPv6 address nor none", text));
+    return std::optional<IpAddress>(*address);
 }
 
 // "64:7,594:4,1518:1". The simple IMIX has packets of 40, 576 and 1,500 bytes in Ethernet frames
@@ -93,6 +107,29 @@ Result<void> check_length(const char* option, const std::vector<std::string>& li
     return invalid(option, fmt::format("{} values for {} devices", list.size(), devices));
 }
 
+// --srv6-sid and --srv6-src: one entry a device.
+Result<void> fill_srv6(const Raw& raw, Options& options) {
+    if (raw.sids.empty() && raw.encapsulation_sources.empty()) {
+        if (options.srh) return invalid("--srh", "needs --srv6-sid");
+        return {};
+    }
+    const size_t count = options.devices.size();
+    if (auto checked = check_length("--srv6-sid", raw.sids, count, false); !checked) return checked;
+    if (auto checked = check_length("--srv6-src", raw.encapsulation_sources, count, true); !checked)
+        return checked;
+    for (size_t i = 0; i < count; i++) {
+        const auto sid = parse_ip6("--srv6-sid", entry(raw.sids, i));
+        const auto source = parse_ip6("--srv6-src", entry(raw.encapsulation_sources, i));
+        if (!sid) return tl::unexpected<Error>(sid.error());
+        if (!source) return tl::unexpected<Error>(source.error());
+        if (*sid && !*source)
+            return invalid("--srv6-src", fmt::format("device {} has a SID and no source", i));
+        options.devices[i].sid = *sid;
+        options.devices[i].encapsulation_source = source->value_or(IpAddress());
+    }
+    return {};
+}
+
 Result<void> fill(const Raw& raw, Options& options) {
     if (raw.devices.empty()) return invalid("--device", "at least one device is needed");
     const size_t count = raw.devices.size();
@@ -125,6 +162,7 @@ Result<void> fill(const Raw& raw, Options& options) {
         device->destination_ip = *destination_ip;
         options.devices.push_back(std::move(*device));
     }
+    if (auto filled = fill_srv6(raw, options); !filled) return filled;
     if (!raw.gateway.empty()) {
         const auto gateway = parse_ip4("--gateway", raw.gateway);
         if (!gateway) return tl::unexpected<Error>(gateway.error());
@@ -173,6 +211,13 @@ void describe(CLI::App& app, Raw& raw, Options& options) {
     app.add_flag("--tso", options.tso, "TCP segments of --bytes (65,214 by default) to be cut");
     app.add_option("--mss", options.mss, "payload of the packets they would be cut into")
         ->check(CLI::Range(88, 9000));
+    list("--srv6-sid", raw.sids,
+         "what each device sends is encapsulated towards this SID, or \"none\"");
+    list("--srv6-src", raw.encapsulation_sources, "source address of each encapsulation, or one");
+    app.add_flag("--srh", options.srh, "a segment routing header in each encapsulation");
+    app.add_flag("--tcp", options.tcp,
+                 "open and close TCP connections; devices with an odd number answer; --rate and "
+                 "--window are of connections");
     app.add_flag("--one-way", options.one_way, "devices with an odd number only receive");
     app.add_flag("--two-way", options.two_way,
                  "devices with an odd number answer: they send the flows of their peer reversed");
@@ -239,6 +284,10 @@ Result<DeviceOptions> parse_device(const std::string& text, size_t index, uint16
     return device;
 }
 
+bool has_srv6(const Options& options) {
+    return std::ranges::any_of(options.devices, [](const DeviceOptions& d) { return !!d.sid; });
+}
+
 Result<void> check_options(const Options& options) {
     if (options.devices.size() > kMaxDevices)
         return invalid("--device", fmt::format("at most {} devices", kMaxDevices));
@@ -258,10 +307,16 @@ Result<void> check_options(const Options& options) {
         if (device.source_ip.is_ipv4() == ipv6 || device.destination_ip.is_ipv4() == ipv6)
             return invalid("--src-ip", "all addresses are IPv4, or all are IPv6");
     }
-    if (options.tso && (ipv6 || !options.mix.empty()))
-        return invalid("--tso", "is for IPv4 and one size");
+    if (options.tso && (ipv6 || !options.mix.empty() || has_srv6(options)))
+        return invalid("--tso", "is for IPv4 and one size, not encapsulated");
+    if (options.tcp && (options.devices.size() == 1 || options.tso || has_srv6(options) ||
+                        options.one_way || options.two_way || options.search))
+        return invalid("--tcp",
+                       "needs a pair of devices, and goes with none of --tso, --srv6-sid, "
+                       "--one-way, --two-way and --search");
     const size_t min = ipv6 ? kMinFrameBytes6 : kMinFrameBytes;
-    const size_t max = options.tso ? kMaxSegmentBytes : kMaxFrameBytes;
+    const size_t added = has_srv6(options) ? kEncapsulationBytes + kSrhBytes : 0;
+    const size_t max = options.tso ? kMaxSegmentBytes : kMaxFrameBytes - added;
     if (options.frame_bytes < min || options.frame_bytes > max)
         return invalid("--bytes", fmt::format("must be from {} to {}", min, max));
     if (options.tso && options.frame_bytes < kMinFrameBytes + 12)
@@ -271,7 +326,8 @@ Result<void> check_options(const Options& options) {
 
 std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
     CLI::App app(
-        "s32-pktgen: sends UDP or large TCP segments through a router and counts what comes back.\n"
+        "s32-pktgen: sends UDP, TCP connections or large TCP segments through a router and counts "
+        "what comes back.\n"
         "JSON lines on standard output; exit status 1: unreachable, 2: bad option, 3: no device.",
         "s32-pktgen");
     Raw raw;
@@ -280,6 +336,11 @@ std::optional<int> parse_command_line(int argc, char** argv, Options& options) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : 2;
+    }
+    if (options.tcp && app.count("--window") == 0) options.window = kTcpWindow;
+    if (options.tcp && (app.count("--bytes") != 0 || app.count("--imix") != 0)) {
+        fmt::print(stderr, "s32-pktgen: --tcp: its segments have no data: not --bytes, --imix\n");
+        return 2;
     }
     if (options.tso && app.count("--bytes") == 0) options.frame_bytes = 14 + 20 + 20 + 45 * 1448;
     raw.has_bytes = app.count("--bytes") != 0;

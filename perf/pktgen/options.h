@@ -38,7 +38,14 @@ struct DeviceOptions {
     Mac destination_mac;
     IpAddress source_ip;
     IpAddress destination_ip;  // the first of `destinations`
+    // What it sends is encapsulated in IPv6 towards this SID (RFC 8986).
+    std::optional<IpAddress> sid;
+    IpAddress encapsulation_source;  // with a SID
 };
+
+// What encapsulation adds to a frame: an IPv6 header, and a segment routing header of one segment.
+inline constexpr size_t kEncapsulationBytes = 40;
+inline constexpr size_t kSrhBytes = 24;
 
 // Of a mix: so many frames of a size for so many of others.
 struct FrameSize {
@@ -61,6 +68,8 @@ struct Options {
     std::vector<FrameSize> mix;  // empty: all frames are of frame_bytes
     bool tso = false;            // frame_bytes is then that of a TCP segment to be cut
     uint16_t mss = 1448;
+    bool srh = false;  // with the SIDs, a segment routing header (RFC 8754)
+    bool tcp = false;  // TCP connections are opened and closed; rate and window are of them
     bool one_way = false;
     bool two_way =
         false;        // devices with an odd number answer: they send their peer's flows reversed
@@ -88,6 +97,9 @@ struct Options {
 inline bool is_ipv6(const Options& options) {
     return !options.devices.front().source_ip.is_ipv4();
 }
+
+// Whether any device encapsulates.
+bool has_srv6(const Options& options);
 
 // Prints help or a complaint and returns the exit status, or fills `options` and returns nothing.
 std::optional<int> parse_command_line(int argc, char** argv, Options& options);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <rte_cycles.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -42,6 +43,23 @@ nlohmann::json latency_json(const Histogram& cycles) {
             {"max", static_cast<double>(cycles.max()) * ns}};
 }
 
+nlohmann::json connections_json(const Connections& in, double seconds, const Connections& whole) {
+    return {{"begun", in.begun},
+            {"opened", in.opened},
+            {"closed", in.closed},
+            {"reset", in.reset},
+            {"closed_per_second", static_cast<double>(in.closed) / seconds},
+            {"whole_run",
+             {{"begun", whole.begun},
+              {"closed", whole.closed},
+              {"unfinished", whole.begun - std::min(whole.begun, whole.closed)}}}};
+}
+
+size_t frame_bytes(const Options& options) {
+    if (!options.tcp) return options.frame_bytes;
+    return is_ipv6(options) ? kTcpFrameBytes6 : kTcpFrameBytes;
+}
+
 }  // namespace
 
 nlohmann::json result_json(const Options& options, const Measurement& m) {
@@ -62,7 +80,7 @@ nlohmann::json result_json(const Options& options, const Measurement& m) {
         {"event", "result"},
         {"ok", true},
         {"seconds", m.seconds},
-        {"bytes", options.frame_bytes},
+        {"bytes", frame_bytes(options)},
         {"flows", options.flows},
         {"hugepages", options.hugepages},
         {"total", device_json(sum, m.seconds)},
@@ -76,7 +94,9 @@ nlohmann::json result_json(const Options& options, const Measurement& m) {
           {"ceiling_pps", m.ceiling_pps},
           {"refused_percent", m.refused_percent},
           {"bounded_by_generator", m.bounded_by_generator}}}};
-    if (options.latency) result["latency_ns"] = latency_json(m.latency);
+    if (options.latency || options.tcp) result["latency_ns"] = latency_json(m.latency);
+    if (options.tcp)
+        result["connections"] = connections_json(m.connections, m.seconds, m.total_connections);
     return result;
 }
 
@@ -131,11 +151,11 @@ void Csv::add(const Options& options, const Measurement& m) {
     const auto rate = [&](uint64_t count) { return static_cast<double>(count) / m.seconds; };
     const double ns = 1e9 / static_cast<double>(rte_get_tsc_hz());
     const auto latency = [&](double percent) {
-        if (!options.latency) return std::string();
+        if (!options.latency && !options.tcp) return std::string();
         return fmt::format("{:.0f}", static_cast<double>(m.latency.percentile(percent)) * ns);
     };
     fmt::print(file_, "result,{},{},{:.3f},{:.0f},{:.0f},{:.0f},{:.4f},{:.9f},{},{}\n",
-               options.frame_bytes, options.flows, m.seconds, options.rate, rate(sent),
+               frame_bytes(options), options.flows, m.seconds, options.rate, rate(sent),
                rate(received), rate(bytes) * 8e-9,
                sent != 0 ? static_cast<double>(lost) / static_cast<double>(sent) : 0.0, latency(50),
                latency(99));

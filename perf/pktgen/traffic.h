@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 struct rte_mbuf;
@@ -22,8 +23,29 @@ struct rte_mbuf;
 namespace slash32::pktgen {
 
 inline constexpr size_t kStampBytes = 22;
-// Ethernet to the stamp, of the longest headers; a round number for vector moves.
+// Ethernet to the stamp, of the longest headers, without and with encapsulation; round numbers for
+// vector moves.
 inline constexpr size_t kHeaderRoom = 96;
+inline constexpr size_t kEncapsulatedRoom = 160;
+
+// The (destination, ports) of one flow after the other: all destinations, then the next ports.
+class FlowTurn {
+  public:
+    explicit FlowTurn(const Options& options);
+
+    void advance();
+    uint32_t destination() const { return static_cast<uint32_t>(destination_); }
+    Be16 asking_port() const;
+    Be16 asked_port() const;
+    // Distinct for flows as far as 20 bits reach.
+    uint32_t flow_label() const { return static_cast<uint32_t>(group_ * 8191 + destination_); }
+
+  private:
+    uint64_t destinations_;
+    uint64_t groups_;  // flows per destination
+    uint64_t destination_ = 0;
+    uint64_t group_ = 0;
+};
 
 struct Stamp {
     uint16_t run = 0;
@@ -41,8 +63,9 @@ class FrameMaker {
     void set_destination_mac(const Mac& mac);
 
     // Writes Ethernet up to the stamp, advances to the next flow and the next size of a mix, and
-    // returns the frame's length. The buffer has room for kHeaderRoom and is the first of its
-    // chain; what is behind the stamp is zeros. `now`: the TSC.
+    // returns the frame's length. The buffer has room for kHeaderRoom, or kEncapsulatedRoom where
+    // frames are encapsulated, and is the first of its chain; what is behind the stamp is zeros.
+    // `now`: the TSC.
     size_t fill(uint8_t* data, uint64_t sequence, uint64_t now = 0);
     // Lengths and offload requests of the first buffer of a chain.
     void describe(rte_mbuf* first) const;
@@ -50,7 +73,7 @@ class FrameMaker {
   private:
     // What frames of one size have in common.
     struct Shape {
-        std::array<uint8_t, kHeaderRoom> header{};
+        std::array<uint8_t, kEncapsulatedRoom> header{};
         size_t bytes = 0;
         uint32_t ip_sum = 0;  // of the IPv4 header without what varies, not folded
         uint32_t l4_sum = 0;  // of what TCP or UDP over IPv6 sum up, without what varies
@@ -58,6 +81,8 @@ class FrameMaker {
 
     Shape make_shape(const DeviceOptions& device, const DeviceOptions& asking, uint16_t index,
                      uint16_t run, size_t bytes) const;
+    // Ethernet, and the encapsulation where there is one, around `bytes` of IP.
+    void write_outer(const DeviceOptions& device, size_t bytes, uint8_t* at) const;
 
     std::vector<Shape> shapes_;
     std::vector<uint8_t> order_;  // of the shapes, by their weights
@@ -66,15 +91,14 @@ class FrameMaker {
     bool tso_ = false;
     bool answers_ = false;  // sends the peer's flows the other way
     uint16_t mss_ = 0;
+    bool encapsulates_ = false;
+    bool srh_ = false;
+    size_t ip_at_ = 0;
     size_t ip_bytes_ = 0;  // of the IP header
     size_t stamp_at_ = 0;
     uint32_t first_varying_ =
         0;  // low word of the destination, or of an answer's source; host order
-    uint64_t destinations_ = 1;
-    uint64_t groups_ = 1;  // flows per destination
-    // The next flow.
-    uint64_t destination_ = 0;
-    uint64_t group_ = 0;
+    FlowTurn flow_;
 };
 
 // What came in of one peer's frames. The peer's sequence numbers begin with 0.
@@ -114,11 +138,20 @@ class FrameCounter {
     std::vector<uint64_t> seen_;  // sequence + 1 of the last packet with these low bits
 };
 
-// The stamp of a frame, if it is one of ours.
+// The stamp of a frame, if it is one of ours, encapsulated or not.
 bool read_stamp(const rte_mbuf* packet, Stamp& stamp);
 
 // ARP (RFC 826). Returns the frame's length; `data` has room for 64 bytes.
 size_t write_arp_request(uint8_t* data, const Mac& mac, Ip4 own, Ip4 wanted);
+struct ArpRequest {
+    Mac mac;  // of who asks
+    Ip4 asker;
+    Ip4 wanted;
+};
+// Nothing: the frame is none.
+std::optional<ArpRequest> read_arp_request(const rte_mbuf* packet);
+// `mac` has the address. Returns the frame's length; `data` has room for 64 bytes.
+size_t write_arp_reply(uint8_t* data, const Mac& mac, const ArpRequest& request);
 // Whether the frame says who has `wanted`.
 bool read_arp_reply(const rte_mbuf* packet, Ip4 wanted, Mac& mac);
 

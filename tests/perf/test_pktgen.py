@@ -89,6 +89,10 @@ def test_results_and_trials_are_written_as_csv(tmp_path):
     (["--csv", "/nonexistent/out.csv"], "No such file"),
     (["--bytes", "63"], "must be from 64"),
     (["--flows", "16777217"], "--flows"),
+    (["--tcp"], "needs a pair of devices"),
+    (["--srh"], "needs --srv6-sid"),
+    (["--srv6-sid", "2001:db8::1,2001:db8::2", "--srv6-src", "2001:db8::3"], "2 values for 1 devices"),
+    (["--srv6-sid", "10.0.0.1", "--srv6-src", "2001:db8::3"], "--srv6-sid"),
 ])
 def test_an_option_out_of_range_is_refused(options, said):
     status, lines, errors = run(*options)

@@ -13,6 +13,7 @@ namespace {
 std::optional<int> parse(std::vector<std::string> words, Options& options) {
     words.insert(words.begin(), "s32-pktgen");
     std::vector<char*> argv;
+    argv.reserve(words.size());
     for (std::string& word : words)
         argv.push_back(word.data());
     return parse_command_line(static_cast<int>(argv.size()), argv.data(), options);
@@ -110,6 +111,45 @@ TEST(PktgenOptions, RefusesMixesAndFamiliesThatCannotBe) {
     both[11] = "2001:db8::2,2001:db8::1";
     Options options;
     EXPECT_EQ(parse(both, options), 2);
+}
+
+TEST(PktgenOptions, TakesASidADevice) {
+    std::vector<std::string> words = pair_of_devices();
+    words.insert(words.end(),
+                 {"--srv6-sid", "fc00::1,none", "--srv6-src", "fc00::9,none", "--srh"});
+    Options options;
+    ASSERT_EQ(parse(words, options), std::nullopt);
+    EXPECT_EQ(options.devices[0].sid, *parse_ip("fc00::1"));
+    EXPECT_EQ(options.devices[0].encapsulation_source, *parse_ip("fc00::9"));
+    EXPECT_FALSE(options.devices[1].sid.has_value());
+    EXPECT_TRUE(options.srh);
+    EXPECT_TRUE(has_srv6(options));
+}
+
+TEST(PktgenOptions, RefusesSrv6AndTcpThatCannotBe) {
+    const std::vector<std::string> cases[] = {
+        {"--srh"},
+        {"--srv6-sid", "fc00::1,none"},
+        {"--srv6-src", "fc00::9"},
+        {"--srv6-sid", "fc00::1", "--srv6-src", "fc00::9"},
+        {"--srv6-sid", "10.0.0.1,none", "--srv6-src", "fc00::9"},
+        {"--srv6-sid", "fc00::1,none", "--srv6-src", "none,fc00::9"},
+        {"--srv6-sid", "fc00::1,none", "--srv6-src", "fc00::9", "--tso"},
+        {"--srv6-sid", "fc00::1,none", "--srv6-src", "fc00::9", "--bytes", "9200"},
+        {"--srv6-sid", "fc00::1,none", "--srv6-src", "fc00::9", "--tcp"},
+        {"--tcp", "--bytes", "64"},
+        {"--tcp", "--imix", "simple"},
+        {"--tcp", "--tso"},
+        {"--tcp", "--one-way"},
+        {"--tcp", "--two-way"},
+        {"--tcp", "--search", "pdr"},
+    };
+    for (const auto& extra : cases) {
+        std::vector<std::string> words = pair_of_devices();
+        words.insert(words.end(), extra.begin(), extra.end());
+        Options options;
+        EXPECT_EQ(parse(words, options), 2) << extra[0] << " " << extra.back();
+    }
 }
 
 TEST(PktgenOptions, RefusesListsThatDoNotFitTheDevices) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -131,7 +132,7 @@ TEST(PktgenFrameMaker, MakesIpv6FlowsWithValidChecksums) {
     for (const bool answers : {false, true}) {
         FrameMaker maker(options, options.devices[0], 0, kRun);
         FrameMaker answering(options, options.devices[0], 1, kRun);
-        std::set<std::vector<uint8_t>> flows;
+        std::set<std::string> flows;
         for (uint64_t i = 0; i < 600; i++) {
             std::vector<uint8_t> frame(256);
             const uint64_t now = 0xfedcba987654 + i * 77777;
@@ -277,6 +278,30 @@ TEST(PktgenFrameCounter, MeasuresLatencyOfThePacketsItLooksAt) {
         EXPECT_EQ(counter.latency().min(), 950U);
         EXPECT_EQ(counter.latency().max(), check == Check::kAll ? 1000U : 950U);
     }
+}
+
+TEST(PktgenArp, AnswersWhoAsked) {
+    const Mac router = *parse_mac("02:00:5e:00:01:01");
+    const Mac own = *parse_mac("02:00:00:00:00:01");
+    std::vector<uint8_t> frame(64);
+    rte_mbuf mbuf{};
+    mbuf.buf_addr = frame.data();
+    mbuf.pkt_len = mbuf.data_len = static_cast<uint16_t>(write_arp_request(
+        frame.data(), router, parse_ip("10.0.0.254")->ipv4(), parse_ip("10.0.0.1")->ipv4()));
+    const auto request = read_arp_request(&mbuf);
+    ASSERT_TRUE(request.has_value());
+    EXPECT_EQ(request->wanted, parse_ip("10.0.0.1")->ipv4());
+    Mac found;
+    EXPECT_FALSE(read_arp_reply(&mbuf, request->wanted, found)) << "a request";
+    std::vector<uint8_t> reply(64);
+    mbuf.buf_addr = reply.data();
+    write_arp_reply(reply.data(), own, *request);
+    EXPECT_TRUE(std::equal(router.bytes.begin(), router.bytes.end(), reply.begin()));
+    ASSERT_TRUE(read_arp_reply(&mbuf, request->wanted, found));
+    EXPECT_EQ(found, own);
+    EXPECT_FALSE(read_arp_request(&mbuf).has_value()) << "a reply";
+    mbuf.data_len = 41;
+    EXPECT_FALSE(read_arp_reply(&mbuf, request->wanted, found));
 }
 
 TEST(PktgenStamp, IsNotReadBeyondTheData) {

@@ -53,6 +53,11 @@ struct FlowKey {
         std::memcpy(&word, &source_port, sizeof word);
         return word;
     }
+    // In one store: what is written in pieces and then read as a word stalls the core.
+    void set_ends(uint16_t from, uint16_t to, uint32_t at) {
+        const uint64_t word = uint64_t{at} << 32 | uint32_t{to} << 16 | from;
+        std::memcpy(&source_port, &word, sizeof word);
+    }
     PortId ingress() const { return PortId{static_cast<uint16_t>(where >> 20)}; }
     VrfId vrf() const { return VrfId{static_cast<uint16_t>(where >> 8 & 0xfff)}; }
     uint8_t protocol() const { return static_cast<uint8_t>(where); }

@@ -28,12 +28,18 @@ struct Mac {
     }
     constexpr bool is_multicast() const { return (bytes[0] & 1) != 0; }
     constexpr bool is_zero() const { return number() == 0; }
-
-  private:
-    // Compiled to two loads.
-    constexpr uint64_t number() const {
-        const uint32_t low = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | uint32_t{bytes[3]} << 24;
-        const uint32_t high = bytes[4] | uint32_t{bytes[5]} << 8;
+    // The bytes as they lie in memory, upper ones 0.
+    [[gnu::always_inline]] constexpr uint64_t number() const {
+        if (std::is_constant_evaluated()) {
+            uint64_t number = 0;
+            for (size_t i = bytes.size(); i-- > 0;)
+                number = number << 8 | bytes[i];
+            return number;
+        }
+        uint32_t low = 0;
+        uint16_t high = 0;
+        std::memcpy(&low, bytes.data(), sizeof low);
+        std::memcpy(&high, bytes.data() + sizeof low, sizeof high);
         return low | uint64_t{high} << 32;
     }
 };

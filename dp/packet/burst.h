@@ -60,9 +60,11 @@ struct Burst {
     uint32_t arp = 0;
     uint32_t ipv4 = 0;
     uint32_t ipv6 = 0;
-    uint32_t icmp6 = 0;      // ICMPv6 with its header, so no later fragment
-    uint32_t fragments = 0;  // parts of fragmented packets
-    uint32_t group = 0;      // IP packets to a group, or with a link-local or unspecified address
+    uint32_t icmp = 0;             // ICMP or ICMPv6 with its header, so no later fragment
+    uint32_t icmp6 = 0;            // those of ICMPv6
+    uint32_t segment_routing = 0;  // with a segment routing header
+    uint32_t fragments = 0;        // parts of fragmented packets
+    uint32_t group = 0;  // IP packets to a group, or with a link-local or unspecified address
     // Set by the find_flows stage: what is left to be done for a packet.
     uint32_t miss = 0;           // it has no flow
     uint32_t unrouted = 0;       // its route must be looked up

@@ -5,6 +5,8 @@
 #include "dp/abi/port.h"
 #include "dp/base/net.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -17,25 +19,52 @@ enum class SourceMatch : uint8_t {
     kPair,       // an allowed address pair
 };
 
-inline bool prefix_covers(const IpPrefix& prefix, const Ip4& address) {
-    if (prefix.address.family != Family::kIpv4) return false;
-    if (prefix.length == 0) return true;
-    const uint32_t difference = prefix.address.ipv4().value.to_host() ^ address.value.to_host();
-    return difference >> (32 - prefix.length) == 0;
-}
+// A prefix as words, of which many addresses are asked. REQUIRES: it is of the address's family.
+template <typename Address>
+class PrefixMatch;
 
-inline bool prefix_covers(const IpPrefix& prefix, const Ip6& address) {
-    if (prefix.address.family != Family::kIpv6) return false;
-    uint64_t mine[2];
-    uint64_t other[2];
-    std::memcpy(mine, prefix.address.bytes.data(), 16);
-    std::memcpy(other, address.bytes.data(), 16);
-    const uint64_t high = mine[0] ^ other[0];
-    if (prefix.length > 64) {
-        const uint64_t low = __builtin_bswap64(mine[1] ^ other[1]);
-        return high == 0 && low >> (128 - prefix.length) == 0;
+template <>
+class PrefixMatch<Ip4> {
+  public:
+    explicit PrefixMatch(const IpPrefix& prefix)
+        : network_(prefix.address.ipv4().value.raw()),
+          mask_(prefix.length == 0 ? 0 : Be32{UINT32_MAX << (32 - prefix.length)}.raw()) {}
+    bool covers(const Ip4& address) const {
+        return ((address.value.raw() ^ network_) & mask_) == 0;
     }
-    return prefix.length == 0 || __builtin_bswap64(high) >> (64 - prefix.length) == 0;
+
+  private:
+    uint32_t network_;
+    uint32_t mask_;
+};
+
+template <>
+class PrefixMatch<Ip6> {
+  public:
+    explicit PrefixMatch(const IpPrefix& prefix) {
+        std::memcpy(network_.data(), prefix.address.bytes.data(), sizeof network_);
+        const auto mask = [](unsigned length) {
+            return length == 0 ? 0 : Be64{UINT64_MAX << (64 - length)}.raw();
+        };
+        mask_ = {mask(std::min<unsigned>(prefix.length, 64)),
+                 mask(prefix.length > 64 ? prefix.length - 64u : 0)};
+    }
+    bool covers(const Ip6& address) const {
+        std::array<uint64_t, 2> words;
+        std::memcpy(words.data(), address.bytes.data(), sizeof words);
+        return (((words[0] ^ network_[0]) & mask_[0]) | ((words[1] ^ network_[1]) & mask_[1])) == 0;
+    }
+
+  private:
+    std::array<uint64_t, 2> network_;
+    std::array<uint64_t, 2> mask_;
+};
+
+inline bool prefix_covers(const IpPrefix& prefix, const Ip4& address) {
+    return prefix.address.family == Family::kIpv4 && PrefixMatch<Ip4>(prefix).covers(address);
+}
+inline bool prefix_covers(const IpPrefix& prefix, const Ip6& address) {
+    return prefix.address.family == Family::kIpv6 && PrefixMatch<Ip6>(prefix).covers(address);
 }
 
 inline bool port_has_mac(const PortConfig& port, const Mac& mac) {

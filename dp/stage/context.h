@@ -31,6 +31,7 @@ namespace slash32 {
 // What one stage of the filter leaves for the next, by packet of the burst.
 struct FlowScratch {
     std::array<FlowKey, kBurstSize> keys;
+    std::array<uint64_t, kBurstSize> hashes;        // of the keys
     std::array<FlowRef, kBurstSize> found;          // by key, of those looked up
     std::array<FragmentHead, kBurstSize> heads;     // of later parts of fragmented packets
     std::array<PolicyVerdict, kBurstSize> egress;   // of the source port's policy

@@ -19,6 +19,11 @@ inline EthernetHeader& ethernet_of(Burst& burst, unsigned i) {
     return *rte_pktmbuf_mtod(burst.packets[i], EthernetHeader*);
 }
 
+// The same of an IP packet, which it stands right before: without looking at the mbuf.
+inline EthernetHeader& ethernet_before(const PacketMeta& meta) {
+    return *reinterpret_cast<EthernetHeader*>(meta.l3 - sizeof(EthernetHeader));
+}
+
 // Counts, shows it to a capture of the port, frees: of a packet from `port` that is in no burst.
 void drop_received(WorkerContext&, PortId port, rte_mbuf* packet, DropReason);
 

@@ -61,9 +61,7 @@ void answer(WorkerContext& context, Burst& burst, unsigned i) {
 
 template <typename Family>
 void visit(WorkerContext& context, Burst& burst, unsigned i) {
-    PacketMeta& meta = burst.meta[i];
-    const auto& ip = *reinterpret_cast<const typename Family::Header*>(meta.l3);
-    if (!is_router_address(*burst.in, Family::destination(ip))) return;
+    const PacketMeta& meta = burst.meta[i];
     // RFC 1122 section 3.3.6: a frame to a group is none to this address.
     if (meta.has(kLinkBroadcast | kLinkMulticast)) return;
     const bool whole = !meta.has(kFragment);
@@ -79,12 +77,25 @@ void visit(WorkerContext& context, Burst& burst, unsigned i) {
     drop(context, burst, i, reason);
 }
 
+// The packets of `mask` that are addressed to the router.
+template <typename Family>
+uint32_t addressed_to_us(const Burst& burst, uint32_t mask) {
+    const PortConfig& in = *burst.in;
+    uint32_t found = 0;
+    for_each_packet(mask, [&](unsigned i) {
+        const auto& ip = *reinterpret_cast<const typename Family::Header*>(burst.meta[i].l3);
+        if (is_router_address(in, Family::destination(ip))) [[unlikely]]
+            found |= 1u << i;
+    });
+    return found;
+}
+
 }  // namespace
 
 void answer_echo(WorkerContext& context, Burst& burst) {
-    for_each_packet(burst.live & burst.ipv4,
+    for_each_packet(addressed_to_us<Family4>(burst, burst.live & burst.ipv4),
                     [&](unsigned i) { visit<Family4>(context, burst, i); });
-    for_each_packet(burst.live & burst.ipv6,
+    for_each_packet(addressed_to_us<Family6>(burst, burst.live & burst.ipv6),
                     [&](unsigned i) { visit<Family6>(context, burst, i); });
 }
 

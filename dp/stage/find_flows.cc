@@ -15,26 +15,32 @@ namespace {
 
 // Returns the mask of ICMP errors; leaves those out of `mask` that no flow can have.
 uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
-    uint32_t errors = 0;
+    const FlowHasher hasher = context.flows.hasher();
+    const uint32_t origin = flow_origin(*burst.in);
+    FlowKey* keys = context.scratch.keys.data();
+    uint64_t* hashes = context.scratch.hashes.data();
     for_each_packet(mask, [&](unsigned i) {
-        const PacketMeta& meta = burst.meta[i];
-        FlowKey& key = context.scratch.keys[i];
-        make_flow_key(meta, *burst.in, key);
-        if (!is_icmp_error(meta)) [[likely]]
-            return;
-        const auto quoted = quoted_flow_key(burst.packets[i], meta, *burst.in);
+        make_flow_key(burst.meta[i], origin, keys[i]);
+        hashes[i] = hasher.prepare(keys[i]);
+    });
+    uint32_t errors = 0;
+    for_each_packet(mask & burst.icmp, [&](unsigned i) {
+        if (!is_icmp_error(burst.meta[i])) return;
+        const auto quoted = quoted_flow_key(burst.packets[i], burst.meta[i], *burst.in);
         if (!quoted) {
             mask &= ~(1u << i);
             return;
         }
         errors |= 1u << i;
-        key = *quoted;
+        keys[i] = *quoted;
+        hashes[i] = hasher.prepare(keys[i]);
     });
     for_each_packet(mask & burst.fragments, [&](unsigned i) {
         if (!burst.meta[i].has(kLaterFragment)) return;
         const FlowPorts& ports = context.scratch.heads[i].ports;
-        context.scratch.keys[i].source_port = ports.source;
-        context.scratch.keys[i].destination_port = ports.destination;
+        keys[i].source_port = ports.source;
+        keys[i].destination_port = ports.destination;
+        hashes[i] = hasher.prepare(keys[i]);
     });
     return errors;
 }
@@ -52,15 +58,17 @@ void find_flows(WorkerContext& context, Burst& burst) {
     uint32_t mask = burst.live;
     const uint32_t errors = gather_keys(context, burst, mask);
     if (context.flows.enabled()) {
-        context.flows.lookup_bulk(mask, scratch.keys.data(), scratch.found.data());
+        context.flows.lookup_bulk(mask, scratch.keys.data(), scratch.hashes.data(),
+                                  scratch.found.data());
         ride_flows(context, burst, mask & ~errors);
         for_each_packet(mask & errors, [&](unsigned i) {
             if (scratch.found[i]) ride_flow_as_error(context, burst, i, scratch.found[i]);
         });
     }
     // Behind this stage a key is the packet's own.
-    for_each_packet(errors & burst.miss,
-                    [&](unsigned i) { make_flow_key(burst.meta[i], *burst.in, scratch.keys[i]); });
+    for_each_packet(errors & burst.miss, [&](unsigned i) {
+        make_flow_key(burst.meta[i], flow_origin(*burst.in), scratch.keys[i]);
+    });
 }
 
 }  // namespace slash32

@@ -161,14 +161,36 @@ bool is_tracked(const PacketMeta& meta, const FlowRef& flow) {
            (flow.forward().marks.load(std::memory_order_relaxed) & kFlowAnswered) == 0;
 }
 
+// The packets that ride a flow. Gathered here, since the masks of a burst lie in memory.
+class Rode {
+  public:
+    void take_next_hop(PacketMeta& meta, unsigned i, const FlowDirection& forward) {
+        const uint32_t bit = 1u << i;
+        meta.next_hop = NextHopId{forward.next_hop.load(std::memory_order_relaxed)};
+        packets_ |= bit;
+        const uint32_t marks = forward.marks.load(std::memory_order_relaxed);
+        if ((marks & (kFlowJudgeEgress | kFlowJudgeIngress)) == 0) [[likely]]
+            return;
+        if ((marks & kFlowJudgeEgress) != 0) judge_egress_ |= bit;
+        if ((marks & kFlowJudgeIngress) != 0) judge_ingress_ |= bit;
+    }
+    void apply(Burst& burst) const {
+        burst.miss &= ~packets_;
+        burst.unrouted &= ~packets_;
+        burst.judge_egress &= ~packets_ | judge_egress_;
+        burst.judge_ingress &= ~packets_ | judge_ingress_;
+    }
+
+  private:
+    uint32_t packets_ = 0;
+    uint32_t judge_egress_ = 0;
+    uint32_t judge_ingress_ = 0;
+};
+
 void take_next_hop(Burst& burst, unsigned i, const FlowRef& flow) {
-    const uint32_t bit = 1u << i;
-    burst.meta[i].next_hop = NextHopId{flow.forward().next_hop.load(std::memory_order_relaxed)};
-    burst.miss &= ~bit;
-    burst.unrouted &= ~bit;
-    const uint32_t marks = flow.forward().marks.load(std::memory_order_relaxed);
-    if ((marks & kFlowJudgeEgress) == 0) burst.judge_egress &= ~bit;
-    if ((marks & kFlowJudgeIngress) == 0) burst.judge_ingress &= ~bit;
+    Rode rode;
+    rode.take_next_hop(burst.meta[i], i, flow.forward());
+    rode.apply(burst);
 }
 
 void refresh(const WorkerContext& context, const FlowRef& flow) {
@@ -231,6 +253,7 @@ uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress) {
 }
 
 void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
+    Rode rode;
     for_each_packet(mask, [&](unsigned i) {
         const FlowRef flow = context.scratch.found[i];  // a copy: the stores below cannot change it
         if (!flow) return;
@@ -238,8 +261,9 @@ void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
             return refuse_flow(context, burst, i, flow, holds);
         if (is_tracked(burst.meta[i], flow)) return ride_tracked(context, burst, i, flow);
         refresh(context, flow);
-        take_next_hop(burst, i, flow);
+        rode.take_next_hop(burst.meta[i], i, flow.forward());
     });
+    rode.apply(burst);
 }
 
 void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {

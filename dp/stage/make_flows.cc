@@ -21,6 +21,7 @@ const PortConfig& destination_port(const WorkerContext& context, const Burst& bu
 // answers' places are fetched meanwhile: those of the packets themselves have been looked up.
 uint32_t select(WorkerContext& context, Burst& burst, uint32_t mask) {
     const FlowScratch& scratch = context.scratch;
+    const FlowHasher hasher = context.flows.hasher();
     uint32_t chosen = 0;
     for_each_packet(mask, [&](unsigned i) {
         if (!scratch.egress[i].stateful && !scratch.ingress[i].stateful) return;
@@ -29,7 +30,7 @@ uint32_t select(WorkerContext& context, Burst& burst, uint32_t mask) {
         if (is_icmp_error(burst.meta[i]))
             return drop(context, burst, i, DropReason::kUnrelatedError);
         const PortConfig& out = destination_port(context, burst, i);
-        context.flows.prefetch(reverse_key(scratch.keys[i], ingress_class(out)));
+        hasher.prepare(reverse_key(scratch.keys[i], ingress_class(out)));
         chosen |= 1u << i;
     });
     return chosen;

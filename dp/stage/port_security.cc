@@ -10,7 +10,9 @@
 #include "dp/stage/disposition.h"
 #include "dp/stage/stages.h"
 
+#include <cstring>
 #include <optional>
+#include <type_traits>
 
 namespace slash32 {
 namespace {
@@ -19,6 +21,48 @@ using Refusal = std::optional<DropReason>;
 
 bool allowed(SourceMatch match) {
     return match == SourceMatch::kFixed || match == SourceMatch::kPair;
+}
+
+Ip4 source_of(const Ipv4Header& ip) {
+    return ip.source.get();
+}
+const Ip6& source_of(const Ipv6Header& ip) {
+    return ip.source;
+}
+
+// The ports of a DHCP server's answers, as they stand in a UDP header.
+uint32_t ports_word(Be16 source, Be16 destination) {
+    return uint32_t{destination.raw()} << 16 | source.raw();
+}
+
+// The packets of `mask`, all of one family, that come from one of the port's own (MAC, address)
+// pairs and from no DHCP server: all there is to say of most.
+template <typename Header, typename Address>
+uint32_t usual_sources(const Burst& burst, uint32_t mask) {
+    constexpr bool kIpv4 = std::is_same_v<Address, Ip4>;
+    const uint32_t served = kIpv4 ? ports_word(kPortDhcpServer, kPortDhcpClient)
+                                  : ports_word(kPortDhcp6Server, kPortDhcp6Client);
+    uint32_t left = mask;
+    for (unsigned n = 0; n < burst.in->source_count && left != 0; ++n) {
+        const SourcePair& pair = burst.in->sources[n];
+        if (pair.prefix.address.is_ipv4() != kIpv4) continue;
+        const uint64_t mac = pair.mac.number();
+        const PrefixMatch<Address> prefix(pair.prefix);
+        for_each_packet(left, [&](unsigned i) {
+            const PacketMeta& meta = burst.meta[i];
+            const auto& ip = *reinterpret_cast<const Header*>(meta.l3);
+            if (ethernet_before(meta).source.number() != mac) return;
+            if (!prefix.covers(source_of(ip))) return;
+            if (meta.protocol == kProtoUdp && meta.l4_length != 0) {
+                uint32_t ports;
+                std::memcpy(&ports, meta.l3 + meta.l3_length, sizeof ports);
+                if (ports == served) [[unlikely]]
+                    return;
+            }
+            left &= ~(1u << i);
+        });
+    }
+    return mask & ~left;
 }
 
 bool is_udp_between(const PacketMeta& meta, Be16 source, Be16 destination) {
@@ -114,14 +158,13 @@ void check_port_security(WorkerContext& context, Burst& burst) {
         }
         return {};
     });
-    run(burst.ipv6, [&](unsigned i) -> Refusal {
-        if (burst.meta[i].has(kSegmentRoutingHeader)) return DropReason::kSegmentRouting;
-        return {};
-    });
+    drop_all(context, burst, burst.live & burst.segment_routing, DropReason::kSegmentRouting);
     if (!in.has(kPortSecurity)) return;
-    run(burst.ipv4,
+    const uint32_t ipv4 = burst.live & burst.ipv4;
+    run(ipv4 & ~usual_sources<Ipv4Header, Ip4>(burst, ipv4),
         [&](unsigned i) { return check_ipv4(in, ethernet_of(burst, i), burst.meta[i]); });
-    run(burst.ipv6,
+    const uint32_t ipv6 = burst.live & burst.ipv6;
+    run(ipv6 & ~usual_sources<Ipv6Header, Ip6>(burst, ipv6),
         [&](unsigned i) { return check_ipv6(in, ethernet_of(burst, i), burst.meta[i]); });
     run(burst.icmp6, [&](unsigned i) {
         return check_nd(in, ethernet_of(burst, i), burst.packets[i], burst.meta[i]);

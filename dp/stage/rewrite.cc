@@ -30,9 +30,10 @@ void decrement_hop_limit(Ipv6Header& ip) {
 }
 
 // The largest packet on the link that this one leads to.
-uint32_t length_on_link(const rte_mbuf* packet, const PacketMeta& meta) {
+uint32_t length_on_link(const Burst& burst, unsigned i) {
+    const PacketMeta& meta = burst.meta[i];
     if (!meta.has(kLargeSegment)) return meta.ip_length;
-    return uint32_t{meta.l3_length} + meta.l4_length + packet->tso_segsz;
+    return uint32_t{meta.l3_length} + meta.l4_length + burst.packets[i]->tso_segsz;
 }
 
 bool may_fragment(const PacketMeta& meta) {
@@ -71,11 +72,11 @@ uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
             return drop_with_error(context, burst, i, DropReason::kHopLimit, IcmpError::kHopLimit);
         }
         const Adjacency& adjacency = context.adjacency(meta.next_hop);
-        if (length_on_link(burst.packets[i], meta) > adjacency.mtu) [[unlikely]] {
+        if (length_on_link(burst, i) > adjacency.mtu) [[unlikely]] {
             if (!fit_mtu(context, burst, i, adjacency.mtu)) return;
         }
         decrement_hop_limit(ip);
-        EthernetHeader& ethernet = ethernet_of(burst, i);
+        EthernetHeader& ethernet = ethernet_before(meta);
         ethernet.destination = adjacency.destination;
         ethernet.source = adjacency.source;
         ready |= 1u << i;

@@ -24,7 +24,7 @@
 #define S32_FLOW_SCALAR 1
 #endif
 #endif
-#if !defined(S32_FLOW_SCALAR) && !defined(__BMI2__)
+#if !defined(S32_FLOW_SCALAR) && !defined(__SSE2__)
 #define S32_FLOW_SCALAR 1
 #endif
 
@@ -43,9 +43,9 @@ inline unsigned match_tags_vector(const FlowBucket& bucket, uint16_t tag) {
     std::atomic_signal_fence(std::memory_order_acq_rel);
     const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags.data()));
     const __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<int16_t>(tag)));
-    const auto bytes = static_cast<unsigned>(_mm_movemask_epi8(equal));
+    const __m128i bytes = _mm_packs_epi16(equal, _mm_setzero_si128());
     std::atomic_signal_fence(std::memory_order_acq_rel);
-    return static_cast<unsigned>(_pext_u32(bytes, 0x5555));
+    return static_cast<unsigned>(_mm_movemask_epi8(bytes));
 }
 #endif
 

@@ -2,14 +2,12 @@
 // The key of a packet's flow, and of its answers. Pure functions over proven headers.
 #pragma once
 
-#include "dp/abi/fib.h"
 #include "dp/abi/flow.h"
 #include "dp/abi/port.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/headers.h"
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -103,16 +101,14 @@ inline PortId ingress_class(const PortConfig& port) {
     return port.kind == PortKind::kUplink ? kNoPort : port.id;
 }
 
-// REQUIRES: seed is secret, or a VM chooses which keys collide.
-inline uint64_t hash_key(const FlowKey& key, const std::array<uint64_t, 4>& seed) {
-    const uint64_t a = multiply_fold(key.source[0] ^ seed[0], key.source[1] ^ seed[1]);
-    const uint64_t b = multiply_fold(key.destination[0] ^ seed[2], key.destination[1] ^ seed[3]);
-    return multiply_fold(a ^ key.ends(), std::rotl(b, 32) ^ seed[1]);
+// FlowKey::where of packets from a port, but for their protocol.
+inline uint32_t flow_origin(const PortConfig& in) {
+    return FlowKey::pack(ingress_class(in), in.vrf, 0);
 }
 
-// The key of a packet from a port, made in place: a copy made at once of what has just been written
-// in smaller pieces stalls the core. REQUIRES: meta is of a parsed IP packet.
-inline void make_flow_key(const PacketMeta& meta, const PortConfig& in, FlowKey& key) {
+// The key of a packet from flow_origin() `where`, made in place: a copy made at once of what has
+// just been written in smaller pieces stalls the core. REQUIRES: meta is of a parsed IP packet.
+inline void make_flow_key(const PacketMeta& meta, uint32_t where, FlowKey& key) {
     if (meta.kind == PacketKind::kIpv4) {
         const auto& ip = *reinterpret_cast<const Ipv4Header*>(meta.l3);
         key.source = flow_address(ip.source.get());
@@ -124,13 +120,11 @@ inline void make_flow_key(const PacketMeta& meta, const PortConfig& in, FlowKey&
     }
     FlowPorts ports;
     if (meta.l4_length != 0) ports = flow_ports(meta.protocol, meta.l3 + meta.l3_length);
-    key.source_port = ports.source;
-    key.destination_port = ports.destination;
-    key.where = FlowKey::pack(ingress_class(in), in.vrf, meta.protocol);
+    key.set_ends(ports.source, ports.destination, where | meta.protocol);
 }
 inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in) {
     FlowKey key;
-    make_flow_key(meta, in, key);
+    make_flow_key(meta, flow_origin(in), key);
     return key;
 }
 

@@ -3,10 +3,8 @@
 
 #include "dp/base/assert.h"
 #include "dp/table/flow_bucket.h"
-#include "dp/table/flow_key.h"
 
 #include <rte_pause.h>
-#include <rte_prefetch.h>
 #include <rte_rcu_qsbr.h>
 
 #include <algorithm>
@@ -52,17 +50,9 @@ FlowTable::FlowTable(FlowTables* shared, rte_rcu_qsbr* quiescent, unsigned worke
     sweep_ = begin_;
 }
 
-uint64_t FlowTable::hash(const FlowKey& key) const {
-    return hash_key(key, shared_->seed);
-}
-
 FlowTable::Place FlowTable::place(uint64_t hash) const {
-    const auto first = static_cast<uint32_t>(hash) & shared_->bucket_mask;
-    const auto tag = static_cast<uint16_t>(hash >> 48);
-    // Another bucket, by bits that chose neither the first nor the tag.
-    const uint32_t second =
-        (first ^ (static_cast<uint32_t>(hash >> 24) | 1)) & shared_->bucket_mask;
-    return {&shared_->buckets[first], &shared_->buckets[second], tag};
+    return {&shared_->buckets[first_bucket(hash, shared_->bucket_mask)],
+            &shared_->buckets[second_bucket(hash, shared_->bucket_mask)], flow_tag(hash)};
 }
 
 FlowRef FlowTable::linked(const FlowBucket& bucket, unsigned at) const {
@@ -91,30 +81,33 @@ FlowRef FlowTable::lookup(const FlowKey& key) const {
     return find(key, place(hash(key)));
 }
 
-void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, FlowRef* found) const {
-    std::array<Place, kBurstSize> places;
-    for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
-        const auto i = static_cast<unsigned>(std::countr_zero(lanes));
-        places[i] = place(hash(keys[i]));
-        rte_prefetch0(places[i].first);
-    }
+void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* hashes,
+                            FlowRef* found) const {
+    const FlowTables& tables = *shared_;
+    const FlowBucket* const buckets = tables.buckets;
+    FlowEntry* const entries = tables.entries;
+    const uint32_t bucket_mask = tables.bucket_mask;
     // The first entry whose tag agrees: nearly always the flow, if there is one.
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(lanes));
-        found[i] = {};
-        const unsigned match = match_tags(*places[i].first, places[i].tag);
-        if (match == 0) continue;
-        found[i] = linked(*places[i].first, static_cast<unsigned>(std::countr_zero(match)));
-        if (found[i]) rte_prefetch0(&found[i].forward());
+        const FlowBucket& bucket = buckets[first_bucket(hashes[i], bucket_mask)];
+        const unsigned match = match_tags(bucket, flow_tag(hashes[i]));
+        const unsigned at = static_cast<unsigned>(std::countr_zero(match)) % FlowBucket::kLinks;
+        // Pairs with the release of put_link(): the entry is complete.
+        const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
+        if (match == 0 || link == 0) {
+            found[i] = {};
+            continue;
+        }
+        const FlowRef flow{&entries[(link - 1) >> 1], (link - 1) & 1};
+        rte_prefetch0(&flow.forward());
+        found[i] = flow;
     }
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(lanes));
-        if (!found[i] || found[i].forward().key != keys[i]) found[i] = find(keys[i], places[i]);
+        if (!found[i] || found[i].forward().key != keys[i]) [[unlikely]]
+            found[i] = find(keys[i], place(hashes[i]));
     }
-}
-
-void FlowTable::prefetch(const FlowKey& key) const {
-    rte_prefetch0(place(hash(key)).first);
 }
 
 FlowEntry* FlowTable::allocate(PortId charged, DropReason& why) {

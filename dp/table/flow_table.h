@@ -12,6 +12,9 @@
 #include "dp/abi/drop_reason.h"
 #include "dp/abi/flow.h"
 #include "dp/base/limits.h"
+#include "dp/table/flow_hash.h"
+
+#include <rte_prefetch.h>
 
 #include <array>
 #include <cstdint>
@@ -27,6 +30,26 @@ struct FlowRef {
     FlowDirection& forward() const { return entry->directions[direction]; }
 };
 
+// Hashes keys for lookup_bulk(), and fetches their buckets meanwhile. A copy of what that needs: in
+// a loop that writes keys the compiler has to load it anew from where a key might be.
+class FlowHasher {
+  public:
+    FlowHasher() = default;  // of no table
+    explicit FlowHasher(const FlowTables& tables)
+        : seed_(tables.seed), buckets_(tables.buckets), bucket_mask_(tables.bucket_mask) {}
+
+    uint64_t prepare(const FlowKey& key) const {
+        const uint64_t hash = hash_key(key, seed_);
+        rte_prefetch0(&buckets_[first_bucket(hash, bucket_mask_)]);
+        return hash;
+    }
+
+  private:
+    std::array<uint64_t, 4> seed_{};
+    const FlowBucket* buckets_ = nullptr;
+    uint32_t bucket_mask_ = 0;
+};
+
 class FlowTable {
   public:
     FlowTable() = default;
@@ -36,12 +59,12 @@ class FlowTable {
     bool enabled() const { return shared_ != nullptr; }
     const FlowLimits& limits() const { return shared_->limits; }
 
+    FlowHasher hasher() const { return enabled() ? FlowHasher(*shared_) : FlowHasher(); }
     // Looks up the lanes of `mask`; others are neither read nor written. Several lookups are in
-    // flight at once.
-    void lookup_bulk(uint32_t mask, const FlowKey* keys, FlowRef* found) const;
+    // flight at once. `hashes` are what hasher() made of the keys.
+    void lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* hashes,
+                     FlowRef* found) const;
     FlowRef lookup(const FlowKey& key) const;
-    // Of a key that will be linked soon.
-    void prefetch(const FlowKey& key) const;
 
     // An entry for a new flow, charged to a port: taken from the free ones, after an embryonic flow
     // was evicted where a limit has been reached. nullptr and the reason where none is to be had.
@@ -75,8 +98,6 @@ class FlowTable {
     // Whether a sleep would delay it.
     bool behind(uint64_t tsc) const { return tsc >= next_step_; }
 
-    uint64_t hash(const FlowKey& key) const;
-
   private:
     static constexpr uint32_t kEvictionScan = 1024;
     static constexpr uint32_t kSweepStep = 512;
@@ -90,6 +111,7 @@ class FlowTable {
         uint16_t tag;
     };
     Place place(uint64_t hash) const;
+    uint64_t hash(const FlowKey& key) const { return hash_key(key, shared_->seed); }
     FlowRef find(const FlowKey& key, const Place& place) const;
     // What the link at a place of the bucket leads to.
     FlowRef linked(const FlowBucket& bucket, unsigned at) const;

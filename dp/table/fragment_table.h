@@ -19,6 +19,7 @@
 #include "dp/base/pages.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/fragment_part.h"
+#include "dp/table/flow_hash.h"
 #include "dp/table/flow_key.h"
 
 #include <array>

@@ -16,14 +16,14 @@ declare -A group_packages=(
     [build]="g++ gcc ccache meson ninja-build pkg-config python3
         libdpdk-dev libspdlog-dev libfmt-dev nlohmann-json3-dev rapidjson-dev
         libasio-dev libcli11-dev
-        libtomlplusplus-dev libsqlite3-dev libsystemd-dev libedit-dev libexpected-dev libpcap-dev
+        libtomlplusplus-dev libsqlite3-dev libsystemd-dev libedit-dev libexpected-dev libpcap-dev libmnl-dev
         libgtest-dev libgmock-dev libbenchmark-dev"
     # To run guests. Their kernel and busybox are unpacked under build/guest-cache, not installed.
     [demo]="qemu-system-x86 iproute2 procps kmod"
     [test]="cmake clang-14 libclang-rt-14-dev llvm-14 git
         python3-pytest python3-pytest-timeout python3-scapy python3-jsonschema
         dpdk-dev iproute2 iputils-ping iputils-arping iperf3 dnsmasq-base nftables tcpdump
-        ethtool man-db bash-completion util-linux valgrind python3-matplotlib"
+        ethtool frr bird2 man-db bash-completion util-linux valgrind python3-matplotlib"
     [lint]="clang-format-14 clang-tidy-14 shellcheck git"
     [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk nftables python3-matplotlib"
 )

@@ -49,6 +49,8 @@ class Api final : public rpc::Handler {
     void set_explain(ExplainService* explain) { explain_ = explain; }
     void set_capture(CaptureService* capture) { capture_ = capture; }
     void set_conntrack(ConntrackService* conntrack) { conntrack_ = conntrack; }
+    // nullptr: nothing is announced.
+    void set_announce(const AnnounceService* announce) { announce_ = announce; }
     // A sentence for `status`.
     void add_warning(std::string warning) { warnings_.push_back(std::move(warning)); }
 
@@ -156,6 +158,7 @@ class Api final : public rpc::Handler {
     ExplainService* explain_ = nullptr;
     CaptureService* capture_ = nullptr;
     ConntrackService* conntrack_ = nullptr;
+    const AnnounceService* announce_ = nullptr;
     EventLog events_;
     SyncSets syncs_;
     std::set<uint64_t> followed_;  // sessions

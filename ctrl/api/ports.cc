@@ -88,12 +88,18 @@ PortActual Api::actual_of(const PortSlot& slot) const {
 
 Json Api::port_json(const PortSlot& slot) {
     const PortStats stats = slot.id != kNoPort ? telemetry_.port(slot.id) : PortStats{};
+    Json actual = actual_json(actual_of(slot), slot);
+    if (announce_ != nullptr && slot.id != kNoPort) {
+        Json& announced = actual["announced"] = Json::array();
+        for (const IpAddress& address : announce_->announced(slot.id))
+            announced.push_back(to_string(address));
+    }
     return {
         {"name", slot.name},
         {"id", slot.id.value()},
         {"kind", std::string(kind_name(kind_of(slot)))},
         {"desired", slot.is_uplink() ? uplink_json(*slot.uplink) : to_json(slot.record->intent)},
-        {"actual", actual_json(actual_of(slot), slot)},
+        {"actual", std::move(actual)},
         {"counters",
          {{"rx_packets", stats.rx_packets},
           {"rx_bytes", stats.rx_bytes},

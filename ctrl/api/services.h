@@ -122,6 +122,13 @@ class ConntrackService {
     virtual Result<void> set(const FlowSettings&) = 0;
 };
 
+class AnnounceService {
+  public:
+    virtual ~AnnounceService() = default;
+    // The port's addresses that the routing daemon may announce now.
+    virtual std::vector<IpAddress> announced(PortId) const = 0;
+};
+
 class CaptureService {
   public:
     virtual ~CaptureService() = default;

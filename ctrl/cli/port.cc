@@ -27,6 +27,9 @@ struct PortOptions {
     std::vector<std::string> groups;
     std::vector<std::string> labels;
     std::string announce;
+    uint32_t announce_table = 0;
+    uint32_t announce_metric = 0;
+    uint32_t withdraw_delay_ms = 0;
     int64_t vrf = 0;
     int64_t mtu = 0;
     int64_t queues = 0;
@@ -67,6 +70,12 @@ void add_options(CLI::App& command, PortOptions& o) {
                      "Report refused packets to watchers and the log");
     command.add_option("--announce", o.announce, "auto, hold or withdrawn")
         ->check(CLI::IsMember({"auto", "hold", "withdrawn"}));
+    command.add_option("--announce-table", o.announce_table,
+                       "Kernel table of its routes, 0: the configuration's");
+    command.add_option("--announce-metric", o.announce_metric,
+                       "Metric of its routes, 0: the configuration's");
+    command.add_option("--withdraw-delay", o.withdraw_delay_ms,
+                       "Milliseconds that its routes stay after the VM has gone");
     command.add_option("--wait", o.wait_s, "Wait so many seconds for it to be wired");
     o.write.add(command);
 }
@@ -118,6 +127,9 @@ bool put_options(const CLI::App& command, const PortOptions& o, Json& params) {
     if (command.count("--port-security") > 0) params["port_security"] = o.port_security;
     if (command.count("--log-denied") > 0) params["log_denied"] = o.log_denied;
     if (!o.announce.empty()) params["announce"] = o.announce;
+    if (command.count("--announce-table") > 0) params["announce_table"] = o.announce_table;
+    if (command.count("--announce-metric") > 0) params["announce_metric"] = o.announce_metric;
+    if (command.count("--withdraw-delay") > 0) params["withdraw_delay_ms"] = o.withdraw_delay_ms;
     return put_labels(o.labels, params);
 }
 
@@ -221,6 +233,10 @@ void show_port(Context& context, const std::string& name) {
     sheet.line("groups", plain(array_at(desired, "groups")));
     sheet.line("port security", bool_at(desired, "port_security", true) ? "on" : "off");
     sheet.line("announce", text_at(desired, "announce"));
+    if (actual.contains("announced")) {
+        const std::string announced = plain(actual["announced"]);
+        sheet.line("announced", announced.empty() ? "nothing" : announced);
+    }
     sheet.line("VRF", std::to_string(number_at(desired, "vrf")));
     sheet.line("MTU", fmt::format("{} (negotiated {})", number_at(desired, "mtu"),
                                   actual.contains("mtu") ? plain(actual["mtu"]) : "-"));

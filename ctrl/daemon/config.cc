@@ -157,6 +157,23 @@ bool is_level(const std::string& level) {
     return is_one_of(level, {"trace", "debug", "info", "warning", "error", "off"});
 }
 
+// The host's link.
+Result<void> check_host(const Config& config) {
+    if (config.host_interface.size() > 15)
+        return bad("host.interface", "must be 1 to 15 characters");
+    const auto mac = parse_mac(config.host_mac);
+    if (!mac || mac->is_multicast() || mac->is_zero() || mac == parse_mac(config.router_mac))
+        return bad("host.mac", "must be a unicast MAC address, and not the router's");
+    if (config.host_addresses.size() > kMaxAddressesPerPort) {
+        return bad("host.addresses", fmt::format("at most {}", kMaxAddressesPerPort));
+    }
+    for (const std::string& address : config.host_addresses) {
+        if (!parse_ip(address))
+            return bad("host.addresses", fmt::format("\"{}\" is not an IP address", address));
+    }
+    return {};
+}
+
 }  // namespace
 
 std::string ConfigOption::flag() const {
@@ -212,6 +229,16 @@ const std::vector<ConfigOption>& config_options() {
          "only resets outside the window are invalid"},
         {"conntrack", "timeouts", &C::conntrack_timeouts,
          "timeouts by Linux's names: \"udp_timeout=60\""},
+        {"host", "interface", &C::host_interface,
+         "TAP interface between the host and its VMs, which announced routes lead to"},
+        {"host", "mac", &C::host_mac, "its MAC address"},
+        {"host", "addresses", &C::host_addresses, "addresses of the host that VMs may reach"},
+        {"host", "table", &C::host_table, "kernel table of the VMs' routes", 1, UINT32_MAX},
+        {"host", "metric", &C::host_metric, "their metric", 1, UINT32_MAX},
+        {"host", "protocol", &C::host_protocol, "their protocol number, of nobody else's routes", 5,
+         255},
+        {"host", "hold_seconds", &C::host_hold_seconds,
+         "how long after a start routes from before it are left standing", 0, 3600},
         {"vhost", "socket_mode", &C::vhost_socket_mode,
          "file mode of sockets that slash32 listens on"},
         {"vhost", "socket_group", &C::vhost_socket_group, "their group"},
@@ -316,6 +343,7 @@ Result<void> check_config(const Config& config) {
     if (!gateway4 || !gateway4->is_ipv4()) return bad("router.gateway4", "must be an IPv4 address");
     const auto gateway6 = parse_ip(config.gateway6);
     if (!gateway6 || gateway6->is_ipv4()) return bad("router.gateway6", "must be an IPv6 address");
+    if (auto host = check_host(config); !host) return host;
     if (config.control_socket().size() > 107)
         return bad("socket.path", "is longer than the 107 bytes a Unix socket can have");
     if (!is_one_of(config.log_format, {"text", "json"}))

@@ -56,6 +56,14 @@ struct Config {
     bool conntrack_tcp_liberal = false;
     std::vector<std::string> conntrack_timeouts;  // "name=seconds"
 
+    std::string host_interface;  // empty: none, and nothing is announced
+    std::string host_mac = "02:00:5e:00:01:02";
+    std::vector<std::string> host_addresses;
+    int64_t host_table = 254;
+    int64_t host_metric = 100;
+    int64_t host_protocol = 132;
+    int64_t host_hold_seconds = 30;
+
     std::string vhost_socket_mode = "0660";
     std::string vhost_socket_group;
     bool vhost_packed = false;

@@ -16,6 +16,8 @@
 #include "ctrl/plane/forwarding_plane.h"
 #include "ctrl/punt/announcement.h"
 #include "ctrl/punt/denied.h"
+#include "ctrl/routing/announcer.h"
+#include "ctrl/routing/host_link.h"
 #include "ctrl/rpc/clock_text.h"
 #include "ctrl/rpc/server.h"
 
@@ -147,6 +149,7 @@ struct Daemon::Parts {
     Result<void> start();
     Result<void> start_plane();
     Result<void> start_intent();
+    Result<void> start_host_link();
     Result<void> start_serving();
     void wait_for_doorbell();
     void schedule_poll();
@@ -168,6 +171,7 @@ struct Daemon::Parts {
     std::unique_ptr<ForwardingPlane> plane;
     std::unique_ptr<Store> store;
     std::unique_ptr<Intent> intent;
+    std::unique_ptr<Announcer> announcer;
     std::unique_ptr<DaemonTelemetry> telemetry;
     std::unique_ptr<Explainer> explainer;
     std::unique_ptr<Conntrack> conntrack;
@@ -217,6 +221,7 @@ Result<void> Daemon::Parts::start() {
 
     if (auto started = start_plane(); !started) return started;
     if (auto started = start_intent(); !started) return started;
+    if (auto started = start_host_link(); !started) return started;
     return start_serving();
 }
 
@@ -277,6 +282,39 @@ Result<void> Daemon::Parts::start_intent() {
     return {};
 }
 
+// The port of the host's link, as the configuration has it now, and the routes that lead to it.
+Result<void> Daemon::Parts::start_host_link() {
+    const auto wanted = std::make_shared<SyncSet>();
+    wanted->owner = kHostOwner;
+    wanted->kinds = {.ports = true,
+                     .routes = false,
+                     .neighbors = false,
+                     .security_groups = false,
+                     .address_sets = false};
+    if (!config.host_interface.empty()) {
+        HostLink link{.interface = config.host_interface, .mac = *parse_mac(config.host_mac)};
+        for (const std::string& address : config.host_addresses)
+            link.addresses.push_back(*parse_ip(address));
+        if (auto staged = wanted->stage(host_port(link)); !staged) return staged;
+    }
+    intent->write([wanted](State& state) { return plan(state, *wanted, false); },
+                  [](const Result<Done>& done) {
+                      if (done) return;
+                      log("routing").error("no link to the host: {}", done.error().message);
+                  });
+    if (config.host_interface.empty()) return {};
+    auto started = Announcer::start(io, {.interface = config.host_interface,
+                                         .table = static_cast<uint32_t>(config.host_table),
+                                         .metric = static_cast<uint32_t>(config.host_metric),
+                                         .protocol = static_cast<uint8_t>(config.host_protocol),
+                                         .hold = std::chrono::seconds(config.host_hold_seconds)});
+    if (!started) return tl::unexpected<Error>(started.error());
+    announcer = std::move(*started);
+    plane->on_reachable(
+        [this](PortId id, const Reachable& reachable) { announcer->set_port(id, reachable); });
+    return {};
+}
+
 Result<void> Daemon::Parts::start_serving() {
     const rpc::ServerInfo info{
         .version = kVersion, .instance = rpc::make_instance_id(), .started = rpc::now_text()};
@@ -288,6 +326,7 @@ Result<void> Daemon::Parts::start_serving() {
                                     dataplane.pool(), [this](PortId id) { return port_name(id); });
     api->set_explain(explainer.get());
     api->set_conntrack(conntrack.get());
+    api->set_announce(announcer.get());
     captures = std::make_unique<CaptureManager>(dataplane.publisher());
     api->set_capture(captures.get());
     plane->on_removed([this](PortId id) { captures->end_port(id); });

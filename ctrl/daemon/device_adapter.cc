@@ -2,6 +2,7 @@
 #include "ctrl/daemon/device_adapter.h"
 
 #include "ctrl/log/log.h"
+#include "ctrl/routing/host_link.h"
 
 #include <asio/post.hpp>
 #include <fmt/format.h>
@@ -111,12 +112,14 @@ Result<DeviceHandles> DeviceAdapter::open_vhost(PortId id, const PortIntent& int
 }
 
 Result<DeviceHandles> DeviceAdapter::open_tap(PortId id, const PortIntent& intent) {
-    const auto added =
-        tap_->add(TapPortSpec{.id = id,
-                              .interface = intent.tap.empty() ? intent.name : intent.tap,
-                              .queue_pairs = intent.queues,
-                              .mtu = intent.mtu,
-                              .mac = intent.mac});
+    const std::string& interface = intent.tap.empty() ? intent.name : intent.tap;
+    const auto added = tap_->add(TapPortSpec{.id = id,
+                                             .interface = interface,
+                                             .queue_pairs = intent.queues,
+                                             .mtu = intent.mtu,
+                                             .mac = intent.mac,
+                                             // Or the routes over it would go with the daemon.
+                                             .persistent = intent.owner == kHostOwner});
     if (!added) return tl::unexpected<Error>(added.error());
     return handles_of(*added);
 }

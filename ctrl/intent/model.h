@@ -34,6 +34,8 @@ struct AllowedPair {
     auto operator<=>(const AllowedPair&) const = default;
 };
 
+inline constexpr uint32_t kMaxWithdrawDelayMs = 3'600'000;
+
 struct PortIntent {
     std::string name;
     std::string owner;
@@ -52,6 +54,9 @@ struct PortIntent {
     bool port_security = true;
     bool log_denied = false;
     Announce announce = Announce::kAuto;
+    uint32_t announce_table = 0;     // of the kernel; 0: the configuration's
+    uint32_t announce_metric = 0;    // 0: the configuration's
+    uint32_t withdraw_delay_ms = 0;  // after the VM has gone
     std::map<std::string, std::string> labels;
     bool operator==(const PortIntent&) const = default;
 };

@@ -175,6 +175,9 @@ Json to_json(const PortIntent& port) {
                 {"port_security", port.port_security},
                 {"log_denied", port.log_denied},
                 {"announce", name_in(kAnnounces, port.announce)},
+                {"announce_table", port.announce_table},
+                {"announce_metric", port.announce_metric},
+                {"withdraw_delay_ms", port.withdraw_delay_ms},
                 {"labels", port.labels}};
     if (port.kind == PortKind::kTap) {
         out["tap"] = port.tap;
@@ -216,6 +219,9 @@ void read_port(Fields& fields, PortIntent& out) {
         .optional("port_security", out.port_security)
         .optional("log_denied", out.log_denied)
         .optional("announce", out.announce, kAnnounces)
+        .optional("announce_table", out.announce_table, Range{0, UINT32_MAX})
+        .optional("announce_metric", out.announce_metric, Range{0, UINT32_MAX})
+        .optional("withdraw_delay_ms", out.withdraw_delay_ms, Range{0, kMaxWithdrawDelayMs})
         .optional("labels", out.labels, Count{0, kMaxLabels})
         .optional("owner", out.owner, Name{});
     out.vrf = VrfId{vrf};

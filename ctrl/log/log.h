@@ -16,8 +16,8 @@
 
 namespace slash32 {
 
-inline constexpr std::array<std::string_view, 8> kLogModules = {
-    "daemon", "dpdk", "firewall", "intent", "plane", "rpc", "store", "vhost"};
+inline constexpr std::array<std::string_view, 9> kLogModules = {
+    "daemon", "dpdk", "firewall", "intent", "plane", "routing", "rpc", "store", "vhost"};
 
 struct LogOptions {
     std::string to = "stderr";        // "stderr", "journal" or a file

@@ -41,6 +41,12 @@ const AllowedPair* find_pair(const PortIntent& intent, const IpAddress& address)
     return nullptr;
 }
 
+// How long the routes of a VM stay after it has gone. What its owner has withdrawn goes at once.
+std::chrono::milliseconds linger_of(const PortIntent& intent) {
+    const bool lingers = intent.announce == Announce::kAuto;
+    return std::chrono::milliseconds(lingers ? intent.withdraw_delay_ms : 0);
+}
+
 }  // namespace
 
 ForwardingPlane::ForwardingPlane(Publisher& publisher, Fib& fib, Devices& devices,
@@ -74,7 +80,7 @@ Result<PortId> ForwardingPlane::allocate_id() {
 }
 
 Result<PortId> ForwardingPlane::add_port(const PortIntent& intent) {
-    const Result<PortId> id = allocate_id();
+    Result<PortId> id = allocate_id();
     if (!id) return id;
     auto fresh = std::make_unique<Port>();
     fresh->spec = intent;
@@ -105,7 +111,7 @@ Result<PortId> ForwardingPlane::add_port(const PortIntent& intent) {
 }
 
 Result<PortId> ForwardingPlane::add_uplink(const UplinkSpec& spec) {
-    const Result<PortId> id = allocate_id();
+    Result<PortId> id = allocate_id();
     if (!id) return id;
     auto fresh = std::make_unique<Port>();
     fresh->spec = spec;
@@ -142,12 +148,14 @@ Result<void> ForwardingPlane::change_port(PortId id, const PortIntent& intent) {
     const SharedPolicy replaced = std::exchange(changed.policy, std::move(*policy));
     publish_config(id);
     publisher_.when_acknowledged([replaced] {});
+    tell_reachable(id);
     return {};
 }
 
 void ForwardingPlane::remove_port(PortId id) {
     Port& removed = port(id);
     removed_hook_(id);
+    reachable_hook_(id, {.addresses = {}, .linger = linger_of(removed.intent()), .removed = true});
     release_held(id, nullptr);
     keep_addresses(removed, nullptr);
     next_hops_.remove_link(id);
@@ -302,10 +310,7 @@ Result<void> ForwardingPlane::add_host_route(Port& owner, PortId id, VrfId vrf,
     }
     routes_changed(vrf);
     // A fixed address wins over a holder of the same address.
-    if (const auto held = held_.find({vrf, address}); held != held_.end()) {
-        release_next_hop(held->second.next_hop);
-        held_.erase(held);
-    }
+    end_holder(vrf, address);
     owner.host_routes.push_back(HostRoute{vrf, address, *next_hop});
     return {};
 }
@@ -316,6 +321,16 @@ void ForwardingPlane::remove_host_route(const HostRoute& route) {
     if (fib_.get(route.vrf, prefix) == route.next_hop) fib_.remove(route.vrf, prefix);
     routes_changed(route.vrf);
     release_next_hop(route.next_hop);
+}
+
+// The address has another route now.
+void ForwardingPlane::end_holder(VrfId vrf, const IpAddress& address) {
+    const auto held = held_.find({vrf, address});
+    if (held == held_.end()) return;
+    const Holder holder = held->second;
+    held_.erase(held);
+    release_next_hop(holder.next_hop);
+    tell_reachable(holder.port);
 }
 
 // Takes back the held addresses of a port that `intent` allows no more; nullptr allows none.
@@ -353,8 +368,13 @@ void ForwardingPlane::address_announced(PortId id, const IpAddress& address) {
         return;
     }
     routes_changed(intent->vrf);
-    if (held != held_.end()) release_next_hop(held->second.next_hop);
+    const auto former = held == held_.end() ? std::nullopt : std::optional(held->second);
     held_[{intent->vrf, address}] = Holder{id, *next_hop};
+    tell_reachable(id);
+    if (former) {
+        release_next_hop(former->next_hop);
+        tell_reachable(former->port);
+    }
     emit(PlaneEvent{PlaneEvent::Type::kAddressMoved, id, address, ""});
 }
 
@@ -420,15 +440,40 @@ void ForwardingPlane::set_state(PortId id, PortState state, std::string reason,
         actual.queues = 0;
         actual.features.clear();
     }
+    tell_reachable(id);
 }
 
 void ForwardingPlane::check_wired(PortId id) {
     Port& checked = port(id);
     if (!checked.actual.wired() || std::exchange(checked.was_wired, true)) return;
+    tell_reachable(id);
     emit(PlaneEvent{PlaneEvent::Type::kWired, id, {}, ""});
 }
 
-void ForwardingPlane::emit(PlaneEvent event) {
+// A port that has been wired stays so while it is changed, or every change would be a withdrawal.
+void ForwardingPlane::tell_reachable(PortId id) {
+    const Port& owner = port(id);
+    const auto* intent = std::get_if<PortIntent>(&owner.spec);
+    if (intent == nullptr) return;
+    const PortState state = owner.actual.state;
+    const bool there =
+        owner.was_wired && (state == PortState::kConnected || state == PortState::kRunning);
+    Reachable reachable{.addresses = {},
+                        .table = intent->announce_table,
+                        .metric = intent->announce_metric,
+                        .linger = there ? std::chrono::milliseconds(0) : linger_of(*intent),
+                        .removed = false};
+    if (there && intent->announce == Announce::kAuto && intent->vrf == VrfId{0}) {
+        for (const HostRoute& route : owner.host_routes)
+            reachable.addresses.push_back(route.address);
+        for (const auto& [key, holder] : held_) {
+            if (holder.port == id) reachable.addresses.push_back(key.second);
+        }
+    }
+    reachable_hook_(id, reachable);
+}
+
+void ForwardingPlane::emit(const PlaneEvent& event) {
     if (listener_) listener_(event);
 }
 
@@ -476,10 +521,7 @@ Result<void> ForwardingPlane::set_route(VrfId vrf, const IpPrefix& prefix, NextH
     if (added) routes_changed(vrf);
     if (!added || !prefix.is_host() || held_.empty()) return added;
     // An owner's route wins over a holder of the same address.
-    if (const auto held = held_.find({vrf, prefix.address}); held != held_.end()) {
-        release_next_hop(held->second.next_hop);
-        held_.erase(held);
-    }
+    end_holder(vrf, prefix.address);
     return added;
 }
 

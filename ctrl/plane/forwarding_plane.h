@@ -16,6 +16,7 @@
 #include "ctrl/publish/publisher.h"
 #include "dp/abi/generations.h"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -34,6 +35,18 @@ namespace slash32 {
 struct FirewallTables {
     AddressSets& sets;
     Generations& generations;
+};
+
+// What may be said of a port to the world: the VM's fixed addresses in VRF 0 and the pairs that it
+// holds, while it is there and its port wants them announced.
+struct Reachable {
+    std::vector<IpAddress> addresses;
+    uint32_t table = 0;   // of the kernel; 0: as the configuration says
+    uint32_t metric = 0;  // 0: as the configuration says
+    // For how long what is not among them any more stays: not 0 only where the VM has gone.
+    std::chrono::milliseconds linger{0};
+    bool removed = false;  // the port itself is going; its id may be another's soon
+    bool operator==(const Reachable&) const = default;
 };
 
 class ForwardingPlane final : public Plane {
@@ -71,6 +84,10 @@ class ForwardingPlane final : public Plane {
 
     // Told when nothing refers to the port any more, before its id is used again.
     void on_gone(std::function<void(PortId)> hook) { gone_hook_ = std::move(hook); }
+
+    // Told by which addresses the world may reach a port's VM, whenever that may have changed.
+    using ReachableHook = std::function<void(PortId, const Reachable&)>;
+    void on_reachable(ReachableHook hook) { reachable_hook_ = std::move(hook); }
 
     // For `explain` and listings.
     const PortConfig* config(PortId) const;
@@ -121,6 +138,7 @@ class ForwardingPlane final : public Plane {
     void routes_changed(VrfId vrf);
     void raise_routes();
     void raise_epoch_when_acknowledged();
+    void end_holder(VrfId vrf, const IpAddress& address);
     void release_held(PortId id, const PortIntent* intent);
     void reopen(PortId id);
     void close_device(PortId id, std::function<void()> done);
@@ -129,7 +147,8 @@ class ForwardingPlane final : public Plane {
     void handle(const DeviceEvent& event);
     void set_state(PortId id, PortState state, std::string reason, std::string last_error);
     void check_wired(PortId id);
-    void emit(PlaneEvent event);
+    void tell_reachable(PortId id);
+    void emit(const PlaneEvent& event);
 
     Publisher& publisher_;
     Fib& fib_;
@@ -154,6 +173,7 @@ class ForwardingPlane final : public Plane {
     std::map<std::pair<VrfId, IpAddress>, Holder> held_;
     std::function<void(const PlaneEvent&)> listener_;
     std::function<void(PortId)> removed_hook_ = [](PortId) {};
+    ReachableHook reachable_hook_ = [](PortId, const Reachable&) {};
     std::function<void(PortId)> gone_hook_ = [](PortId) {};
 };
 

@@ -77,15 +77,41 @@ void visit(WorkerContext& context, Burst& burst, unsigned i) {
     drop(context, burst, i, reason);
 }
 
+// The last byte's value modulo 64, as a bit: enough to tell nearly all that is not the router's.
+uint64_t last_bit(const Ip4& address) {
+    return uint64_t{1} << address.value.to_host() % 64;
+}
+uint64_t last_bit(const Ip6& address) {
+    return uint64_t{1} << address.bytes[15] % 64;
+}
+
+// Of all addresses that is_router_address() knows.
+uint64_t own_bits(const PortConfig& in, Family4) {
+    uint64_t bits = last_bit(in.gateway4);
+    for (unsigned n = 0; n < in.gateway_count; ++n)
+        if (in.gateways[n].is_ipv4()) bits |= last_bit(in.gateways[n].ipv4());
+    return bits;
+}
+uint64_t own_bits(const PortConfig& in, Family6) {
+    uint64_t bits = last_bit(in.gateway6) | last_bit(router_link_local(in));
+    for (unsigned n = 0; n < in.gateway_count; ++n)
+        if (!in.gateways[n].is_ipv4()) bits |= last_bit(in.gateways[n].ipv6());
+    return bits;
+}
+
 // The packets of `mask` that are addressed to the router.
 template <typename Family>
 uint32_t addressed_to_us(const Burst& burst, uint32_t mask) {
+    if (mask == 0) return 0;
     const PortConfig& in = *burst.in;
+    const uint64_t own = own_bits(in, Family{});
     uint32_t found = 0;
     for_each_packet(mask, [&](unsigned i) {
         const auto& ip = *reinterpret_cast<const typename Family::Header*>(burst.meta[i].l3);
-        if (is_router_address(in, Family::destination(ip))) [[unlikely]]
-            found |= 1u << i;
+        const auto destination = Family::destination(ip);
+        if ((own & last_bit(destination)) == 0) [[likely]]
+            return;
+        if (is_router_address(in, destination)) found |= 1u << i;
     });
     return found;
 }

@@ -21,6 +21,7 @@ DESIRED = {
     "mac": "52:54:00:00:00:01", "addresses": ["10.0.0.11/24", "2001:db8::11"],
     "allowed_pairs": [], "gateways": ["10.0.0.1"], "vrf": 0, "mtu": 1500, "queues": 1,
     "groups": ["any"], "port_security": True, "log_denied": False, "announce": "auto",
+    "announce_table": 0, "announce_metric": 0, "withdraw_delay_ms": 0,
     "labels": {"project": "p1"},
 }
 ACTUAL = {
@@ -78,7 +79,8 @@ def test_port_add_sends_the_whole_port(daemon):
         "--gateway", "fe80::1", "--sg", "any", "--vrf", "2", "--mtu", "9000", "--queues", "4",
         "--no-port-security", "--label", "project=p1", "--label", "empty=", "--allowed-pair",
         "10.9.0.0/16@52:54:00:00:00:09", "--allowed-pair", "0.0.0.0/0", "--server", "--announce",
-        "hold", "--owner", "neutron", "--force",
+        "hold", "--announce-table", "100", "--announce-metric", "7", "--withdraw-delay", "1500",
+        "--owner", "neutron", "--force",
     )
     assert out == "port vm1: added, revision 7\n"
     assert daemon.params_of("port.apply") == [{
@@ -86,6 +88,7 @@ def test_port_add_sends_the_whole_port(daemon):
         "addresses": ["10.0.0.11/32", "2001:db8::11/128"], "gateways": ["10.0.0.1", "fe80::1"],
         "groups": ["any"], "vrf": 2, "mtu": 9000, "queues": 4, "port_security": False,
         "labels": {"project": "p1", "empty": ""}, "announce": "hold", "owner": "neutron",
+        "announce_table": 100, "announce_metric": 7, "withdraw_delay_ms": 1500,
         "allowed_pairs": [
             {"prefix": "10.9.0.0/16", "mac": "52:54:00:00:00:09"}, {"prefix": "0.0.0.0/0"},
         ],

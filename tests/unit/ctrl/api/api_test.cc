@@ -258,7 +258,8 @@ TEST_F(ApiTest, AppliesAndShowsAPort) {
               Json::parse(R"({"name":"vm1","owner":"cli","kind":"vhost","socket":"/run/vm1",
                 "socket_mode":"client","mac":"52:54:00:00:00:01","addresses":["10.0.0.11/24"],
                 "allowed_pairs":[],"gateways":[],"vrf":0,"mtu":1500,"queues":1,"groups":["any"],
-                "port_security":true,"log_denied":false,"announce":"auto","labels":{"instance":"b3c7"}})"));
+                "port_security":true,"log_denied":false,"announce":"auto","announce_table":0,
+                "announce_metric":0,"withdraw_delay_ms":0,"labels":{"instance":"b3c7"}})"));
     EXPECT_EQ(got["port"]["actual"]["state"], "waiting");
     EXPECT_EQ(got["port"]["actual"]["stale"], false);
     EXPECT_EQ(got["port"]["counters"]["rx_packets"], 7);

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/ctrl/plane/fakes.h"
 
+#include <array>
+#include <map>
 #include <string>
+#include <vector>
 
 namespace slash32 {
 namespace {
 
 using Event = PlaneEvent::Type;
 
-PortIntent vm(const char* name, const char* mac, std::vector<const char*> addresses) {
+PortIntent vm(const char* name, const char* mac, const std::vector<const char*>& addresses) {
     PortIntent intent;
     intent.name = name;
     intent.socket = std::string("/run/") + name;
@@ -194,6 +197,134 @@ TEST_F(PlaneTest, EqualNextHopsShareOneAdjacencyUntilTheLastIsReleased) {
     plane_->release_next_hop(first);
     settle();
     EXPECT_EQ(workers_[0].adjacencies.at(first).kind, AdjacencyKind::kNone);
+}
+
+// What the world may be told, by port, as the plane has said last.
+class ReachableTest : public PlaneTest {
+  protected:
+    void SetUp() override {
+        PlaneTest::SetUp();
+        plane_->on_reachable([this](PortId id, const Reachable& reachable) {
+            reachable_[id] = texts_of(reachable);
+            last_ = reachable;
+        });
+    }
+    using Texts = std::vector<std::string>;
+    static Texts texts_of(const Reachable& reachable) {
+        Texts texts;
+        for (const IpAddress& address : reachable.addresses)
+            texts.push_back(to_string(address));
+        return texts;
+    }
+    std::map<PortId, Texts> reachable_;
+    Reachable last_;
+};
+
+TEST_F(ReachableTest, OnlyAVmThatIsThere) {
+    const PortId id = *plane_->add_port(kVm1);
+    settle();
+    EXPECT_EQ(reachable_[id], Texts{});
+    device_event(id, DeviceEvent::Type::kConnected);
+    EXPECT_EQ(reachable_[id], (Texts{"10.0.0.11", "2001:db8::11"}));
+    device_event(id, DeviceEvent::Type::kRingsReady);
+    device_event(id, DeviceEvent::Type::kRingsOff);  // paused, or between two drivers
+    EXPECT_EQ(reachable_[id], (Texts{"10.0.0.11", "2001:db8::11"}));
+    device_event(id, DeviceEvent::Type::kDisconnected);
+    EXPECT_EQ(reachable_[id], Texts{});
+    device_event(id, DeviceEvent::Type::kConnected);
+    device_event(id, DeviceEvent::Type::kFailed);
+    EXPECT_EQ(reachable_[id], Texts{});
+}
+
+TEST_F(ReachableTest, NotBeforeEveryWorkerHasItsPolicy) {
+    const PortId id = *plane_->add_port(kVm1);
+    device_event(id, DeviceEvent::Type::kConnected);
+    EXPECT_EQ(reachable_[id], Texts{});
+    settle();
+    EXPECT_EQ(reachable_[id], (Texts{"10.0.0.11", "2001:db8::11"}));
+}
+
+TEST_F(ReachableTest, ChangesFollowWithoutABlink) {
+    const PortId id = *plane_->add_port(kVm1);
+    device_event(id, DeviceEvent::Type::kConnected);
+    settle();
+    std::vector<Texts> said;
+    plane_->on_reachable(
+        [&](PortId, const Reachable& reachable) { said.push_back(texts_of(reachable)); });
+    PortIntent changed = kVm1;
+    changed.groups.clear();
+    changed.addresses.pop_back();
+    ASSERT_TRUE(plane_->change_port(id, changed));
+    settle();
+    for (const Texts& texts : said)
+        EXPECT_EQ(texts, Texts{"10.0.0.11"});
+    EXPECT_FALSE(said.empty());
+}
+
+TEST_F(ReachableTest, AsThePortSaysAndOnlyInTheUnderlay) {
+    const PortId id = *plane_->add_port(kVm1);
+    device_event(id, DeviceEvent::Type::kConnected);
+    settle();
+    for (const Announce announce : {Announce::kHold, Announce::kWithdrawn}) {
+        PortIntent changed = kVm1;
+        changed.announce = announce;
+        ASSERT_TRUE(plane_->change_port(id, changed));
+        EXPECT_EQ(reachable_[id], Texts{});
+        ASSERT_TRUE(plane_->change_port(id, kVm1));
+        EXPECT_EQ(reachable_[id], (Texts{"10.0.0.11", "2001:db8::11"}));
+    }
+    PortIntent tenant = kVm1;
+    tenant.vrf = VrfId{7};
+    ASSERT_TRUE(plane_->change_port(id, tenant));
+    settle();
+    EXPECT_EQ(reachable_[id], Texts{});
+    plane_->remove_port(id);
+    EXPECT_EQ(reachable_[id], Texts{});
+}
+
+TEST_F(ReachableTest, TableMetricAndDelayAreThePorts) {
+    PortIntent intent = kVm1;
+    intent.announce_table = 100;
+    intent.announce_metric = 7;
+    intent.withdraw_delay_ms = 1500;
+    const PortId id = *plane_->add_port(intent);
+    device_event(id, DeviceEvent::Type::kConnected);
+    settle();
+    EXPECT_EQ(last_.table, 100u);
+    EXPECT_EQ(last_.metric, 7u);
+    EXPECT_EQ(last_.linger.count(), 0);
+    device_event(id, DeviceEvent::Type::kDisconnected);
+    EXPECT_EQ(last_.linger.count(), 1500);
+    EXPECT_FALSE(last_.removed);
+    PortIntent withdrawn = intent;
+    withdrawn.announce = Announce::kWithdrawn;
+    ASSERT_TRUE(plane_->change_port(id, withdrawn));
+    EXPECT_EQ(last_.linger.count(), 0);
+    ASSERT_TRUE(plane_->change_port(id, intent));
+    plane_->remove_port(id);
+    EXPECT_EQ(last_.linger.count(), 1500);
+    EXPECT_TRUE(last_.removed);
+}
+
+TEST_F(ReachableTest, SharedAddressGoesWithItsHolder) {
+    std::array<PortId, 2> ports;
+    for (size_t i = 0; i < ports.size(); ++i) {
+        PortIntent intent = i == 0 ? kVm1 : kVm2;
+        intent.addresses = {};
+        intent.allowed_pairs = {AllowedPair{*parse_prefix("10.0.0.100"), std::nullopt}};
+        ports[i] = *plane_->add_port(intent);
+        device_event(ports[i], DeviceEvent::Type::kConnected);
+    }
+    settle();
+    plane_->address_announced(ports[0], *parse_ip("10.0.0.100"));
+    EXPECT_EQ(reachable_[ports[0]], Texts{"10.0.0.100"});
+    plane_->address_announced(ports[1], *parse_ip("10.0.0.100"));
+    EXPECT_EQ(reachable_[ports[0]], Texts{});
+    EXPECT_EQ(reachable_[ports[1]], Texts{"10.0.0.100"});
+    const NextHopId blackhole =
+        *plane_->acquire_next_hop(NextHopSpec{.kind = NextHopSpec::Kind::kBlackhole});
+    ASSERT_TRUE(plane_->set_route(VrfId{0}, *parse_prefix("10.0.0.100"), blackhole));
+    EXPECT_EQ(reachable_[ports[1]], Texts{});
 }
 
 class HolderTest : public PlaneTest {

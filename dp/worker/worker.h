@@ -80,6 +80,7 @@ class Worker {
     void add_rx_queue(RxQueue* queue);
     void remove_rx_queue(RxQueue* queue);
     unsigned poll_queue(uint32_t index);
+    unsigned poll();
     unsigned receive_burst(Slot& slot);
     template <bool kMeasured>
     unsigned receive_burst_as(Slot& slot);
@@ -95,6 +96,7 @@ class Worker {
     void account(uint64_t now, bool moved);
 
     WorkerContext context_;
+    Burst burst_;  // the present one; to clear one each time would be a tenth of the work
     CommandRing& ring_;
     rte_rcu_qsbr* quiescent_;
     int doorbell_;

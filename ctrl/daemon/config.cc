@@ -157,12 +157,16 @@ bool is_level(const std::string& level) {
     return is_one_of(level, {"trace", "debug", "info", "warning", "error", "off"});
 }
 
+bool is_unicast(const std::optional<Mac>& mac) {
+    return mac && !mac->is_multicast() && !mac->is_zero();
+}
+
 // The host's link.
 Result<void> check_host(const Config& config) {
     if (config.host_interface.size() > 15)
         return bad("host.interface", "must be 1 to 15 characters");
     const auto mac = parse_mac(config.host_mac);
-    if (!mac || mac->is_multicast() || mac->is_zero() || mac == parse_mac(config.router_mac))
+    if (!is_unicast(mac) || mac == parse_mac(config.router_mac))
         return bad("host.mac", "must be a unicast MAC address, and not the router's");
     if (config.host_addresses.size() > kMaxAddressesPerPort) {
         return bad("host.addresses", fmt::format("at most {}", kMaxAddressesPerPort));
@@ -336,8 +340,7 @@ Result<void> check_config(const Config& config) {
     if (!is_mode(config.socket_mode)) return bad("socket.mode", "must be an octal mode like 0660");
     if (!is_mode(config.vhost_socket_mode))
         return bad("vhost.socket_mode", "must be an octal mode like 0660");
-    const auto mac = parse_mac(config.router_mac);
-    if (!mac || mac->is_multicast() || mac->is_zero())
+    if (!is_unicast(parse_mac(config.router_mac)))
         return bad("router.mac", "must be a unicast MAC address");
     const auto gateway4 = parse_ip(config.gateway4);
     if (!gateway4 || !gateway4->is_ipv4()) return bad("router.gateway4", "must be an IPv4 address");

@@ -23,10 +23,6 @@ uint8_t kernel_family(Family family) {
     return family == Family::kIpv4 ? AF_INET : AF_INET6;
 }
 
-void put_address(nlmsghdr* request, uint16_t type, const IpAddress& address) {
-    mnl_attr_put(request, type, address.bits() / 8u, address.bytes.data());
-}
-
 int take_attribute(const nlattr* attribute, void* data) {
     auto** attributes = static_cast<const nlattr**>(data);
     const uint16_t type = mnl_attr_get_type(attribute);
@@ -147,7 +143,8 @@ nlmsghdr* RouteSocket::prepare_route(uint16_t type, uint16_t flags, const Kernel
     head->rtm_type = RTN_UNICAST;
     // The scope of a neighbour's address; a removal matches any.
     head->rtm_scope = type == RTM_DELROUTE ? RT_SCOPE_NOWHERE : RT_SCOPE_LINK;
-    put_address(request, RTA_DST, route.prefix.address);
+    const IpAddress& address = route.prefix.address;
+    mnl_attr_put(request, RTA_DST, address.bits() / 8u, address.bytes.data());
     mnl_attr_put_u32(request, RTA_TABLE, route.table);
     mnl_attr_put_u32(request, RTA_OIF, route.interface);
     if (route.metric != 0) mnl_attr_put_u32(request, RTA_PRIORITY, route.metric);

@@ -45,7 +45,6 @@ class RouteSocket {
 
     // By which notifications name what we did ourselves.
     uint32_t port_id() const;
-    uint8_t protocol() const { return protocol_; }
 
   private:
     struct Close {

@@ -46,7 +46,6 @@ struct Reachable {
     // For how long what is not among them any more stays: not 0 only where the VM has gone.
     std::chrono::milliseconds linger{0};
     bool removed = false;  // the port itself is going; its id may be another's soon
-    bool operator==(const Reachable&) const = default;
 };
 
 class ForwardingPlane final : public Plane {

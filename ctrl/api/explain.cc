@@ -14,8 +14,8 @@ namespace slash32 {
 using rpc::Fields;
 using rpc::Json;
 using rpc::Length;
-using rpc::Name;
 using rpc::Path;
+using rpc::PortName;
 using rpc::Range;
 using rpc::Reply;
 using rpc::Session;
@@ -69,7 +69,7 @@ void Api::explain(Session&, const Json& params, Reply reply) {
     Fields fields(params, path);
     std::string port;
     ExplainQuery query;
-    fields.required("port", port, Name{15})
+    fields.required("port", port, PortName{})
         .required("src", query.src)
         .required("dst", query.dst)
         .optional("sport", query.sport)
@@ -105,7 +105,7 @@ void Api::capture_start(Session& session, const Json& params, Reply reply) {
     Fields fields(params, path);
     std::string port;
     CaptureQuery query;
-    fields.required("port", port, Name{15})
+    fields.required("port", port, PortName{})
         .optional("direction", query.direction, kDirections)
         .optional("filter", query.filter, Length{0, 4096})
         .optional("snap_bytes", query.snap_bytes, Range{14, kSnapBytesMax})

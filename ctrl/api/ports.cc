@@ -17,6 +17,7 @@ using rpc::Fields;
 using rpc::Json;
 using rpc::Name;
 using rpc::Path;
+using rpc::PortName;
 using rpc::Range;
 using rpc::Reply;
 using rpc::Session;
@@ -25,7 +26,8 @@ namespace {
 
 constexpr rpc::OneOf kKinds{std::pair{std::string_view("vhost"), PortKind::kVhost},
                             std::pair{std::string_view("tap"), PortKind::kTap},
-                            std::pair{std::string_view("uplink"), PortKind::kUplink}};
+                            std::pair{std::string_view("uplink"), PortKind::kUplink},
+                            std::pair{std::string_view("host"), PortKind::kHost}};
 constexpr rpc::OneOf kStates{std::pair{std::string_view("waiting"), PortState::kWaiting},
                              std::pair{std::string_view("connected"), PortState::kConnected},
                              std::pair{std::string_view("running"), PortState::kRunning},
@@ -39,6 +41,7 @@ std::string_view state_name(PortState state) {
 }
 
 PortKind kind_of(const PortSlot& slot) {
+    if (slot.host_view) return PortKind::kHost;
     return slot.is_uplink() ? PortKind::kUplink : slot.record->intent.kind;
 }
 
@@ -94,19 +97,19 @@ Json Api::port_json(const PortSlot& slot) {
         for (const IpAddress& address : announce_->announced(slot.id))
             announced.push_back(to_string(address));
     }
-    return {
-        {"name", slot.name},
-        {"id", slot.id.value()},
-        {"kind", std::string(kind_name(kind_of(slot)))},
-        {"desired", slot.is_uplink() ? uplink_json(*slot.uplink) : to_json(slot.record->intent)},
-        {"actual", std::move(actual)},
-        {"counters",
-         {{"rx_packets", stats.rx_packets},
-          {"rx_bytes", stats.rx_bytes},
-          {"tx_packets", stats.tx_packets},
-          {"tx_bytes", stats.tx_bytes},
-          {"rx_dropped", stats.rx_dropped},
-          {"tx_dropped", stats.tx_dropped}}}};
+    return {{"name", slot.name},
+            {"id", slot.id.value()},
+            {"kind", std::string(kind_name(kind_of(slot)))},
+            {"desired",
+             slot.is_configured() ? uplink_json(*slot.uplink) : to_json(slot.record->intent)},
+            {"actual", std::move(actual)},
+            {"counters",
+             {{"rx_packets", stats.rx_packets},
+              {"rx_bytes", stats.rx_bytes},
+              {"tx_packets", stats.tx_packets},
+              {"tx_bytes", stats.tx_bytes},
+              {"rx_dropped", stats.rx_dropped},
+              {"tx_dropped", stats.tx_dropped}}}};
 }
 
 void Api::port_apply(Session& session, const Json& params, Reply reply) {
@@ -162,7 +165,7 @@ void Api::port_get(Session&, const Json& params, Reply reply) {
     const Path path("$.params");
     Fields fields(params, path);
     std::string name;
-    fields.required("name", name, Name{15});
+    fields.required("name", name, PortName{});
     if (auto ok = fields.done(); !ok) return reply.error(ok.error());
     intent_.read([this, name, done = answer(std::move(reply))](State& state) {
         const uint16_t index = state.ports.find(name);

@@ -14,8 +14,8 @@ namespace slash32 {
 using rpc::Count;
 using rpc::Fields;
 using rpc::Json;
-using rpc::Name;
 using rpc::Path;
+using rpc::PortName;
 using rpc::Reply;
 using rpc::Session;
 
@@ -81,7 +81,8 @@ void Api::stats(Session&, const Json& params, Reply reply) {
     Fields fields(params, path);
     std::vector<Section> sections{Section::kWorkers, Section::kPorts, Section::kDrops};
     std::optional<std::string> port;
-    fields.optional("sections", sections, Count{1, 3}, kSections).optional("port", port, Name{15});
+    fields.optional("sections", sections, Count{1, 3}, kSections)
+        .optional("port", port, PortName{});
     if (auto ok = fields.done(); !ok) return reply.error(ok.error());
     const State& state = intent_.state();
     if (port && state.ports.find(*port) == PortTable::kNone) {

@@ -69,7 +69,7 @@ void Api::status(Session&, const Json& params, Reply reply) {
     state.ports.visit_all([&](uint16_t, const PortSlot& slot) {
         if (slot.is_uplink()) {
             ++uplinks;
-        } else {
+        } else if (!slot.host_view) {
             ++states[static_cast<size_t>(actual_of(slot).state)];
         }
         if (slot.id == kNoPort) return;

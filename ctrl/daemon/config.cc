@@ -175,6 +175,15 @@ Result<void> check_host(const Config& config) {
         if (!parse_ip(address))
             return bad("host.addresses", fmt::format("\"{}\" is not an IP address", address));
     }
+    for (const std::string& item : config.host_tables) {
+        if (!parse_table(item))
+            return bad("host.tables", fmt::format("\"{}\" is not table=vrf", item));
+    }
+    for (const std::string& item : config.host_limits) {
+        if (!parse_host_limit(item))
+            return bad("host.limits",
+                       fmt::format("\"{}\" is not class=packets of a known class", item));
+    }
     return {};
 }
 
@@ -243,6 +252,10 @@ const std::vector<ConfigOption>& config_options() {
          255},
         {"host", "hold_seconds", &C::host_hold_seconds,
          "how long after a start routes from before it are left standing", 0, 3600},
+        {"host", "tables", &C::host_tables,
+         "kernel tables whose routes are followed, and the VRF of each: \"254=0\""},
+        {"host", "limits", &C::host_limits,
+         "packets a second that uplinks give the host, by class and worker: \"icmp=500\""},
         {"vhost", "socket_mode", &C::vhost_socket_mode,
          "file mode of sockets that slash32 listens on"},
         {"vhost", "socket_group", &C::vhost_socket_group, "their group"},
@@ -375,17 +388,49 @@ Result<void> check_config(const Config& config) {
     return {};
 }
 
-std::optional<std::pair<std::string, uint32_t>> parse_timeout(const std::string& text) {
+namespace {
+
+std::optional<uint32_t> parse_number(std::string_view text) {
+    uint32_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return number;
+}
+
+// "name=number".
+std::optional<std::pair<std::string, uint32_t>> parse_item(const std::string& text) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos) return std::nullopt;
-    const std::string name = text.substr(0, equals);
-    uint32_t seconds = 0;
-    const char* last = text.data() + text.size();
-    const auto [end, error] = std::from_chars(text.data() + equals + 1, last, seconds);
-    if (error != std::errc{} || end != last || seconds == 0) return std::nullopt;
-    for (size_t state = 0; state < kFlowStateCount; ++state) {
-        if (name == flow_timeout(static_cast<FlowState>(state)).name)
-            return std::pair(name, seconds);
+    const auto number = parse_number(std::string_view(text).substr(equals + 1));
+    if (!number) return std::nullopt;
+    return std::pair(text.substr(0, equals), *number);
+}
+
+}  // namespace
+
+std::optional<std::pair<std::string, uint32_t>> parse_timeout(const std::string& text) {
+    auto item = parse_item(text);
+    if (item && item->second == 0) return std::nullopt;
+    for (size_t state = 0; item && state < kFlowStateCount; ++state) {
+        if (item->first == flow_timeout(static_cast<FlowState>(state)).name) return item;
+    }
+    return std::nullopt;
+}
+
+std::optional<std::pair<uint32_t, VrfId>> parse_table(const std::string& text) {
+    const auto item = parse_item(text);
+    if (!item || item->second >= kMaxVrfs) return std::nullopt;
+    const auto table = parse_number(item->first);
+    if (!table || *table == 0) return std::nullopt;
+    return std::pair(*table, VrfId{static_cast<uint16_t>(item->second)});
+}
+
+std::optional<std::pair<HostClass, uint32_t>> parse_host_limit(const std::string& text) {
+    const auto item = parse_item(text);
+    if (item && item->second == 0) return std::nullopt;
+    for (size_t i = 0; item && i < kHostClasses.size(); ++i) {
+        if (item->first == kHostClasses[i].name)
+            return std::pair(static_cast<HostClass>(i), item->second);
     }
     return std::nullopt;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ctrl/plane/plane.h"
+#include "dp/abi/host_class.h"
 #include "dp/base/net.h"
 #include "dp/base/result.h"
 
@@ -63,6 +64,8 @@ struct Config {
     int64_t host_metric = 100;
     int64_t host_protocol = 132;
     int64_t host_hold_seconds = 30;
+    std::vector<std::string> host_tables = {"254=0"};  // "table=vrf"
+    std::vector<std::string> host_limits;              // "class=packets"
 
     std::string vhost_socket_mode = "0660";
     std::string vhost_socket_group;
@@ -111,6 +114,12 @@ Result<void> check_config(const Config& config);
 // "udp_timeout=60" as conntrack.timeouts takes it; std::nullopt if it is not such, or no such
 // timeout.
 std::optional<std::pair<std::string, uint32_t>> parse_timeout(const std::string& text);
+
+// "254=0" as host.tables takes it, a table of the kernel and a VRF; std::nullopt if it is not such.
+std::optional<std::pair<uint32_t, VrfId>> parse_table(const std::string& text);
+
+// "icmp=500" as host.limits takes it; std::nullopt if it is not such, or no such class.
+std::optional<std::pair<HostClass, uint32_t>> parse_host_limit(const std::string& text);
 
 // An octal mode as written, "0660". REQUIRES: checked.
 unsigned parse_mode(const std::string& text);

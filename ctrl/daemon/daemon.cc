@@ -18,6 +18,7 @@
 #include "ctrl/punt/denied.h"
 #include "ctrl/routing/announcer.h"
 #include "ctrl/routing/host_link.h"
+#include "ctrl/routing/kernel_routing.h"
 #include "ctrl/rpc/clock_text.h"
 #include "ctrl/rpc/server.h"
 
@@ -150,6 +151,7 @@ struct Daemon::Parts {
     Result<void> start_plane();
     Result<void> start_intent();
     Result<void> start_host_link();
+    Result<void> start_routing();
     Result<void> start_serving();
     void wait_for_doorbell();
     void schedule_poll();
@@ -172,6 +174,7 @@ struct Daemon::Parts {
     std::unique_ptr<Store> store;
     std::unique_ptr<Intent> intent;
     std::unique_ptr<Announcer> announcer;
+    std::unique_ptr<KernelRouting> routing;
     std::unique_ptr<DaemonTelemetry> telemetry;
     std::unique_ptr<Explainer> explainer;
     std::unique_ptr<Conntrack> conntrack;
@@ -222,6 +225,7 @@ Result<void> Daemon::Parts::start() {
     if (auto started = start_plane(); !started) return started;
     if (auto started = start_intent(); !started) return started;
     if (auto started = start_host_link(); !started) return started;
+    if (auto started = start_routing(); !started) return started;
     return start_serving();
 }
 
@@ -237,6 +241,7 @@ Result<void> Daemon::Parts::start_plane() {
         dataplane.publisher(), dataplane.fib(), devices, router,
         FirewallTables{dataplane.address_sets(), dataplane.generations()});
     plane->firewall().on_rule_freed([this](RuleId id) { dataplane.reset_rule(id); });
+    plane->set_resolver(dataplane.resolver());
     conntrack = std::make_unique<Conntrack>(dataplane.flows(), dataplane.generations(),
                                             dataplane.quiescent(), DataPlane::kControlReader,
                                             dataplane.flow_bytes(), executor);
@@ -271,6 +276,9 @@ Result<void> Daemon::Parts::start_intent() {
             return tl::unexpected<Error>(error);
         }
         if (auto added = intent->add_uplink(uplink, *id); !added) return added;
+        const PortId view = plane->host_view(*id);
+        if (view == kNoPort) continue;
+        if (auto added = intent->add_host_view(uplink, view); !added) return added;
     }
     const auto restored = intent->restore();
     if (!restored) return tl::unexpected<Error>(restored.error());
@@ -312,6 +320,26 @@ Result<void> Daemon::Parts::start_host_link() {
     announcer = std::move(*started);
     plane->on_reachable(
         [this](PortId id, const Reachable& reachable) { announcer->set_port(id, reachable); });
+    return {};
+}
+
+// Follows the kernel's routes where it sees an uplink to route by.
+Result<void> Daemon::Parts::start_routing() {
+    constexpr uint32_t kLocalTable = 255;  // RT_TABLE_LOCAL: the host's addresses
+    KernelRouting::Options options;
+    options.routes.own_protocol = static_cast<uint8_t>(config.host_protocol);
+    options.routes.tables[kLocalTable] = VrfId{0};
+    for (const std::string& item : config.host_tables)
+        options.routes.tables.insert(*parse_table(item));
+    const PortTable& ports = intent->state().ports;
+    for (const UplinkSpec& uplink : config.uplinks) {
+        if (uplink.has_host_view())
+            options.uplinks[uplink.name] = ports.at(ports.find(uplink.name)).id;
+    }
+    if (options.uplinks.empty()) return {};
+    auto started = KernelRouting::start(io, *plane, std::move(options));
+    if (!started) return tl::unexpected<Error>(started.error());
+    routing = std::move(*started);
     return {};
 }
 
@@ -379,6 +407,10 @@ void Daemon::Parts::take_punt(rte_mbuf& packet) {
     if (info->reason == PuntReason::kDenied) {
         const auto denied = read_denied({frame, rte_pktmbuf_data_len(&packet)}, *info);
         if (denied && api) api->report_denied(*denied);
+        return;
+    }
+    if (info->reason == PuntReason::kUnresolved) {
+        if (routing) routing->unresolved({frame, rte_pktmbuf_data_len(&packet)});
         return;
     }
     const auto address = announced_address({frame, rte_pktmbuf_data_len(&packet)});

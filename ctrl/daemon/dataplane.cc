@@ -42,6 +42,15 @@ std::vector<unsigned> allowed_cores() {
     return cores;
 }
 
+HostLimits host_limits(const Config& config) {
+    HostLimits limits = kDefaultHostLimits;
+    for (const std::string& item : config.host_limits) {
+        const auto [kind, packets] = *parse_host_limit(item);
+        limits[static_cast<size_t>(kind)] = packets;
+    }
+    return limits;
+}
+
 // Shared memory by name, so that a DPDK secondary process can attach to it. Zeroed.
 Result<void*> reserve_zone(const std::string& name, size_t bytes) {
     const rte_memzone* zone =
@@ -126,6 +135,7 @@ Result<void> DataPlane::prepare(const Config& config) {
         if (auto made = make_worker(config, i); !made) return made;
         channels.push_back(WorkerChannel{rings_[i], doorbells_[i]});
     }
+    resolver_ = make_resolver(punt_rings_, control_doorbell_);
     publisher_ = std::make_unique<Publisher>(channels, quiescent_);
     return {};
 }
@@ -210,6 +220,7 @@ Result<void> DataPlane::make_worker(const Config& config, size_t index) {
     resources.busy = config.poll == "busy";
     resources.icmp_errors_per_second = static_cast<uint32_t>(config.icmp_errors_per_second);
     resources.punts_per_second = static_cast<uint32_t>(config.punts_per_second);
+    resources.host_limits = host_limits(config);
     workers_.push_back(std::make_unique<Worker>(resources));
     if (!workers_.back()->ok())
         return fail(ErrorCode::kUnavailable, "", "no memory for a worker's tables");

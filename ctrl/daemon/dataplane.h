@@ -15,6 +15,7 @@
 #include "dp/abi/generations.h"
 #include "dp/worker/worker.h"
 #include "drivers/eal.h"
+#include "drivers/resolver.h"
 
 #include <cstddef>
 #include <functional>
@@ -61,6 +62,8 @@ class DataPlane {
     static constexpr unsigned kControlReader = kMaxWorkers;
     rte_mempool* pool() { return pool_; }
     rte_mempool* capture_pool() { return capture_pool_; }
+    // Where packets go whose next hop is to be found; they come back by drain_punts().
+    TxPort* resolver() { return resolver_.get(); }
     bool hugepages() const { return eal_.hugepages; }
     // eventfd that becomes readable when a worker has acknowledged or punted something.
     int doorbell() const { return control_doorbell_; }
@@ -90,6 +93,7 @@ class DataPlane {
     std::vector<int> doorbells_;
     std::vector<rte_ring*> punt_rings_;
     std::vector<rte_ring*> capture_rings_;
+    std::unique_ptr<ResolverPort> resolver_;
     std::vector<std::unique_ptr<Worker>> workers_;
     std::unique_ptr<QsbrReclaimer> reclaimer_;
     std::unique_ptr<Fib> fib_;

@@ -137,6 +137,21 @@ Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& sp
     return handles_of(added->port);
 }
 
+Result<DeviceHandles> DeviceAdapter::open_host_view(PortId id, const UplinkSpec& spec,
+                                                    const Mac& mac) {
+    // Without offloads: what the host sends goes on the wire as it is.
+    const auto added = tap_->add(TapPortSpec{.id = id,
+                                             .interface = spec.name,
+                                             .queue_pairs = 1,
+                                             .mtu = spec.mtu,
+                                             .mac = mac,
+                                             .persistent = true,
+                                             .offloads = false});
+    if (!added) return tl::unexpected<Error>(added.error());
+    kinds_[id] = PortKind::kHost;
+    return handles_of(*added);
+}
+
 void DeviceAdapter::close(PortId id, std::function<void()> done) {
     const auto kind = kinds_.extract(id);
     const auto posted = [this, done = std::move(done)] { asio::post(io_, done); };
@@ -145,6 +160,7 @@ void DeviceAdapter::close(PortId id, std::function<void()> done) {
         case PortKind::kVhost:
             return vhost_->remove(id, posted);
         case PortKind::kTap:
+        case PortKind::kHost:
             return tap_->remove(id, posted);
         case PortKind::kUplink:
             return uplink_->remove(id, posted);

@@ -29,6 +29,10 @@ std::string describe_adjacency(const Adjacency& adjacency, const std::string& po
             return "unreachable";
         case AdjacencyKind::kIncomplete:
             return fmt::format("port {}, whose neighbour's MAC address is not known", port);
+        case AdjacencyKind::kHost:
+            return "the host itself";
+        case AdjacencyKind::kGlean:
+            return fmt::format("port {}, to a neighbour yet to be found", port);
         case AdjacencyKind::kEthernet:
             return fmt::format("port {}, MAC {}, MTU {}", port, to_string(adjacency.destination),
                                adjacency.mtu);
@@ -46,12 +50,14 @@ Explainer::Explainer(const ForwardingPlane& plane, const Fib& fib, const Address
       name_(std::move(name)),
       ports_(kMaxPorts),
       adjacencies_(kMaxAdjacencies),
+      groups_(kMaxNextHopGroups),
       captures_(kMaxPorts),
       counters_(std::make_unique<WorkerCounterBlock>()),
       punt_ring_(rte_ring_create("explain", kPuntSlots, SOCKET_ID_ANY, 0)) {
     context_.tsc_hz = rte_get_tsc_hz();
     context_.ports = ports_.data();
     context_.adjacencies = adjacencies_.data();
+    context_.groups = groups_.data();
     context_.captures = captures_.data();
     context_.fib = fib.view();
     context_.sets = {sets.view(), &plane.generations()};
@@ -93,7 +99,8 @@ Result<ExplainAnswer> Explainer::explain(const ExplainQuery& query) {
     new (&counters_->ports[in->id.value()]) PortCounters;
     context_.now = rte_rdtsc();
     context_.icmp_tokens = TokenBucket(kPlenty, kPlenty, context_.tsc_hz);
-    context_.punt_tokens = context_.icmp_tokens;
+    context_.punt_tokens = context_.resolve_tokens = context_.icmp_tokens;
+    context_.host_tokens.fill(context_.icmp_tokens);
 
     Burst burst;
     burst.in = in;
@@ -119,8 +126,11 @@ void Explainer::load_tables() {
         ports_[id.value()] = config;
         if (config != nullptr && config->policy != nullptr) ++context_.policy_ports;
     });
+    ports_[kResolverPort.value()] = plane_.config(kResolverPort);
     plane_.next_hops().for_each(
         [this](NextHopId id, const Adjacency& adjacency) { adjacencies_[id.value()] = adjacency; });
+    plane_.groups().for_each(
+        [this](NextHopId id, const NextHopGroup* group) { groups_[group_index(id)] = group; });
 }
 
 std::optional<DropReason> Explainer::dropped(PortId in) const {
@@ -142,7 +152,7 @@ ExplainAnswer::Step Explainer::judge(const char* stage, const Burst& burst, Port
         step.detail = text.description;
         answer.reason = text.name;
         if (*reason == DropReason::kTooBig || *reason == DropReason::kNoRoute)
-            step.detail += "; " + describe_route(in, probe);
+            step.detail += "; " + describe_route(in, probe, burst.meta[0].next_hop);
         if (*reason == DropReason::kDeniedIngress)
             step.detail += fmt::format(" (port {})", name_(burst.meta[0].out_port));
     } else if (counters.punted.get() > 0) {
@@ -151,6 +161,9 @@ ExplainAnswer::Step Explainer::judge(const char* stage, const Burst& burst, Port
     } else if (counters.consumed.get() > 0) {
         step.decision = answer.verdict = "consume";
         step.detail = "the router answers it itself";
+    } else if (burst.live == 0 && burst.meta[0].out_port == kResolverPort) {
+        step.decision = answer.verdict = "punt";
+        step.detail = "waits until the next hop's MAC address is known";
     } else if (burst.live == 0) {
         const PortId out = burst.meta[0].out_port;
         const PortConfig* config = ports_[out.value()];
@@ -167,7 +180,7 @@ ExplainAnswer::Step Explainer::judge(const char* stage, const Burst& burst, Port
     } else if (std::string_view(stage) == "filter_ingress") {
         step.detail = describe_filter(*ports_[burst.meta[0].out_port.value()]);
     } else if (std::string_view(stage) == "route") {
-        step.detail = describe_route(in, probe);
+        step.detail = describe_route(in, probe, burst.meta[0].next_hop);
     }
     return step;
 }
@@ -184,13 +197,14 @@ std::string Explainer::describe_filter(const PortConfig& port) {
     return "";
 }
 
-std::string Explainer::describe_route(PortId in, const Probe& probe) const {
+std::string Explainer::describe_route(PortId in, const Probe& probe, NextHopId taken) const {
     const VrfId vrf = ports_[in.value()]->vrf;
     const auto route = fib_.explain(vrf, probe.destination);
     if (!route)
         return fmt::format("no route to {} in VRF {}", to_string(probe.destination), vrf.value());
-    const Adjacency& adjacency = adjacencies_[route->next_hop.value()];
-    return fmt::format("{} leads to {}", to_string(route->prefix),
+    const bool group = is_group(route->next_hop);
+    const Adjacency& adjacency = adjacencies_[(group ? taken : route->next_hop).value()];
+    return fmt::format("{} leads {}to {}", to_string(route->prefix), group ? "by its group " : "",
                        describe_adjacency(adjacency, name_(adjacency.port)));
 }
 

@@ -36,7 +36,8 @@ class Explainer final : public ExplainService {
   private:
     static Probe make_query_probe(const ExplainQuery& query, const PortConfig& in);
     void load_tables();
-    std::string describe_route(PortId in, const Probe& probe) const;
+    // `taken`: the member of a group.
+    std::string describe_route(PortId in, const Probe& probe, NextHopId taken) const;
     ExplainAnswer::Step judge(const char* stage, const Burst& burst, PortId in, const Probe& probe,
                               ExplainAnswer& answer);
     std::optional<DropReason> dropped(PortId in) const;
@@ -48,6 +49,7 @@ class Explainer final : public ExplainService {
     PortName name_;
     PageArray<const PortConfig*> ports_;
     PageArray<Adjacency> adjacencies_;
+    PageArray<const NextHopGroup*> groups_;
     PageArray<Capture*> captures_;
     std::unique_ptr<WorkerCounterBlock> counters_;
     rte_ring* punt_ring_ = nullptr;

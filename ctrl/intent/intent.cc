@@ -64,6 +64,16 @@ Result<void> Intent::add_uplink(const UplinkSpec& spec, PortId id) {
     return {};
 }
 
+Result<void> Intent::add_host_view(const UplinkSpec& spec, PortId id) {
+    const Result<uint16_t> index = state_.ports.pin(host_view_name(spec.name));  // for ever
+    if (!index) return tl::unexpected(index.error());
+    PortSlot& slot = state_.ports.at(*index);
+    slot.uplink = spec;
+    slot.host_view = true;
+    state_.ports.set_id(*index, id);
+    return {};
+}
+
 void Intent::write(Plan plan, Callback done) {
     queue_.emplace_back(Write{std::move(plan), std::move(done), nullptr, std::nullopt});
     schedule();

@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace slash32 {
@@ -33,6 +34,9 @@ struct AllowedPair {
     std::optional<Mac> mac;  // absent: the port's own
     auto operator<=>(const AllowedPair&) const = default;
 };
+
+// Of the port between the host and its VMs; a name that no client uses by chance.
+inline constexpr std::string_view kHostOwner = "host";
 
 inline constexpr uint32_t kMaxWithdrawDelayMs = 3'600'000;
 
@@ -63,9 +67,11 @@ struct PortIntent {
 
 // A route's next hop as an owner names it; ports by id, since names are resolved when checked.
 struct NextHopSpec {
-    enum class Kind : uint8_t { kPort, kBlackhole, kUnreachable };
+    // The last two are of learned routes alone: whoever has the address on an uplink, and the host
+    // itself.
+    enum class Kind : uint8_t { kPort, kBlackhole, kUnreachable, kGlean, kHost };
     Kind kind = Kind::kBlackhole;
-    PortId port;                   // kPort
+    PortId port;                   // kPort, kGlean
     std::optional<IpAddress> via;  // kPort on an uplink: the neighbour; absent on a VM port
     std::optional<Mac> mac;        // kPort on a VM port: its MAC if not the port's own
     auto operator<=>(const NextHopSpec&) const = default;

@@ -61,7 +61,7 @@ Result<void> PortPlanner::upsert(const PortApply& request, const std::string& pa
     if (!index) return tl::unexpected(index.error());
     change_.pins.add_port(*index);
     PortSlot& slot = state_.ports.at(*index);
-    if (slot.is_uplink()) {
+    if (slot.is_configured()) {
         return fail(ErrorCode::kConflict, path_of(place, "name"),
                     fmt::format("{} is an uplink of the configuration file", wanted.name));
     }
@@ -276,7 +276,7 @@ Result<ChangeSet> plan(State& state, const PortDelete& request) {
         return fail(ErrorCode::kNotFound, kPath, fmt::format("there is no port {}", request.name));
     }
     const PortSlot& slot = state.ports.at(index);
-    if (slot.is_uplink()) {
+    if (slot.is_configured()) {
         return fail(ErrorCode::kConflict, kPath,
                     fmt::format("{} is an uplink of the configuration file", request.name));
     }

@@ -136,6 +136,10 @@ Result<uint32_t> resolve_hop(State& state, ChangeSet& change, const HopRequest& 
             return fail(ErrorCode::kNotFound, path + ".port",
                         fmt::format("there is no port {}", request.port));
         }
+        if (state.ports.at(spec.port).host_view) {
+            return fail(ErrorCode::kInvalid, path + ".port",
+                        fmt::format("{} is the host's view of an uplink", request.port));
+        }
         const bool is_uplink = state.ports.at(spec.port).is_uplink();
         if (is_uplink && !request.via) {
             return fail(ErrorCode::kInvalid, path + ".via",
@@ -150,7 +154,7 @@ Result<uint32_t> resolve_hop(State& state, ChangeSet& change, const HopRequest& 
                         fmt::format("for uplinks only: {} is the port of a VM", request.port));
         }
     }
-    const Result<uint32_t> hop = state.hops.pin(spec);
+    Result<uint32_t> hop = state.hops.pin(spec);
     if (!hop) return tl::unexpected(hop.error());
     change.pins.add_hop(*hop);
     if (request.kind == NextHopSpec::Kind::kPort) {

@@ -83,6 +83,8 @@ std::string_view kind_name(PortKind kind) {
             return "tap";
         case PortKind::kUplink:
             return "uplink";
+        case PortKind::kHost:
+            return "host";
     }
     return "";
 }

@@ -30,16 +30,24 @@ using PortRecordPtr = std::shared_ptr<const PortRecord>;
 struct PortSlot {
     std::string name;
     PortRecordPtr record;              // null: an uplink, or not wanted (any more)
-    std::optional<UplinkSpec> uplink;  // an uplink
-    PortId id;                         // kNoPort while the plane has no such port
-    std::string failure;               // why the plane could not make it at start
+    std::optional<UplinkSpec> uplink;  // an uplink, or the host's view of it
+    bool host_view = false;
+    PortId id;            // kNoPort while the plane has no such port
+    std::string failure;  // why the plane could not make it at start
     bool stale = false;
     uint32_t routes = 0;  // in the RIB, that lead to it
     uint32_t pins = 0;
 
     bool exists() const { return record != nullptr || uplink.has_value(); }
-    bool is_uplink() const { return uplink.has_value(); }
+    // Of the configuration file: an uplink, or the host's view of one.
+    bool is_configured() const { return uplink.has_value(); }
+    bool is_uplink() const { return is_configured() && !host_view; }
 };
+
+// What the port of the host's view of an uplink is called: no other port has such a name.
+inline std::string host_view_name(const std::string& uplink) {
+    return "host:" + uplink;
+}
 
 class PortTable {
   public:

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/netlink/route_monitor.h"
 
-#include <fmt/format.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 namespace slash32 {
@@ -23,9 +21,7 @@ RouteMonitor::RouteMonitor(asio::io_context& io, Options options)
     : options_(std::move(options)), readable_(io), buffer_(kBufferBytes) {}
 
 RouteMonitor::~RouteMonitor() {
-    if (socket_ == nullptr) return;
     if (readable_.is_open()) readable_.release();  // closed with the socket
-    mnl_socket_close(socket_);
 }
 
 Result<std::unique_ptr<RouteMonitor>> RouteMonitor::start(asio::io_context& io, Options options) {
@@ -35,13 +31,10 @@ Result<std::unique_ptr<RouteMonitor>> RouteMonitor::start(asio::io_context& io, 
 }
 
 Result<void> RouteMonitor::open() {
-    socket_ = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    constexpr unsigned kGroups = RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
-    if (socket_ == nullptr || mnl_socket_bind(socket_, kGroups, MNL_SOCKET_AUTOPID) != 0) {
-        return fail(ErrorCode::kUnavailable, "",
-                    fmt::format("no netlink socket: {}", std::strerror(errno)));
-    }
-    readable_.assign(mnl_socket_get_fd(socket_));
+    auto socket = open_netlink(SOCK_NONBLOCK, RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE);
+    if (!socket) return tl::unexpected<Error>(socket.error());
+    socket_ = std::move(*socket);
+    readable_.assign(mnl_socket_get_fd(socket_.get()));
     wait();
     return {};
 }
@@ -58,7 +51,7 @@ void RouteMonitor::wait() {
 void RouteMonitor::read_all() {
     bool concerned = false;
     for (int i = 0; i < kReadsPerTurn; ++i) {
-        const ssize_t received = mnl_socket_recvfrom(socket_, buffer_.data(), buffer_.size());
+        const ssize_t received = mnl_socket_recvfrom(socket_.get(), buffer_.data(), buffer_.size());
         if (received < 0) {
             // ENOBUFS: the kernel had more to tell than there was room for.
             concerned |= errno == ENOBUFS;

@@ -6,6 +6,7 @@
 // Thread safety: the event loop's thread.
 #pragma once
 
+#include "ctrl/netlink/socket.h"
 #include "dp/base/result.h"
 
 #include <asio/io_context.hpp>
@@ -16,7 +17,6 @@
 #include <memory>
 #include <vector>
 
-struct mnl_socket;
 struct nlmsghdr;
 
 namespace slash32 {
@@ -43,7 +43,7 @@ class RouteMonitor {
     bool concerns_us(const nlmsghdr* message) const;
 
     Options options_;
-    mnl_socket* socket_ = nullptr;
+    NetlinkSocket socket_;
     asio::posix::stream_descriptor readable_;
     std::vector<char> buffer_;
 };

@@ -102,24 +102,13 @@ Result<void> failed(const char* what, const KernelRoute& route, int error,
 
 }  // namespace
 
-void RouteSocket::Close::operator()(mnl_socket* socket) const {
-    mnl_socket_close(socket);
-}
-
-RouteSocket::RouteSocket(Socket socket, uint8_t protocol)
+RouteSocket::RouteSocket(NetlinkSocket socket, uint8_t protocol)
     : socket_(std::move(socket)), protocol_(protocol), buffer_(kBufferBytes) {}
 
 Result<std::unique_ptr<RouteSocket>> RouteSocket::open(uint8_t protocol) {
-    Socket socket(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
-    if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) != 0) {
-        return fail(ErrorCode::kUnavailable, "",
-                    fmt::format("no netlink socket: {}", std::strerror(errno)));
-    }
-    // Older kernels do without: no words in errors, and dumps of everything.
-    int on = 1;
-    for (const int option : {NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK})
-        mnl_socket_setsockopt(socket.get(), option, &on, sizeof on);
-    return std::unique_ptr<RouteSocket>(new RouteSocket(std::move(socket), protocol));
+    auto socket = open_netlink(0, 0);
+    if (!socket) return tl::unexpected<Error>(socket.error());
+    return std::unique_ptr<RouteSocket>(new RouteSocket(std::move(*socket), protocol));
 }
 
 uint32_t RouteSocket::port_id() const {

@@ -8,6 +8,7 @@
 // Thread safety: one thread at a time.
 #pragma once
 
+#include "ctrl/netlink/socket.h"
 #include "dp/base/net.h"
 #include "dp/base/result.h"
 
@@ -16,7 +17,6 @@
 #include <string>
 #include <vector>
 
-struct mnl_socket;
 struct nlmsghdr;
 
 namespace slash32 {
@@ -47,24 +47,20 @@ class RouteSocket {
     uint32_t port_id() const;
 
   private:
-    struct Close {
-        void operator()(mnl_socket* socket) const;
-    };
-    using Socket = std::unique_ptr<mnl_socket, Close>;
     // What the kernel answered: 0 or an errno, and its own words if it had any.
     struct Answer {
         int error = 0;
         std::string words;
     };
 
-    RouteSocket(Socket socket, uint8_t protocol);
+    RouteSocket(NetlinkSocket socket, uint8_t protocol);
     nlmsghdr* prepare(uint16_t type, uint16_t flags);
     nlmsghdr* prepare_route(uint16_t type, uint16_t flags, const KernelRoute& route);
     Answer ask(nlmsghdr* request, std::vector<KernelRoute>* routes);
     Answer read_answer(uint32_t sequence, std::vector<KernelRoute>* routes);
     Answer dump(Family family, std::vector<KernelRoute>& routes);
 
-    Socket socket_;
+    NetlinkSocket socket_;
     uint8_t protocol_;
     uint32_t sequence_ = 0;
     std::vector<char> buffer_;

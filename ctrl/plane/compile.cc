@@ -78,6 +78,7 @@ std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
     if (intent.port_security) config->flags |= kPortSecurity;
     if (open || !intent.port_security) config->flags |= kFilterOpen;
     if (intent.log_denied) config->flags |= kLogDenied;
+    if (intent.owner == kHostOwner) config->flags |= kHostLink;
     const bool has_ipv6 =
         std::ranges::any_of(intent.addresses, [](const auto& a) { return !a.address.is_ipv4(); }) ||
         std::ranges::any_of(intent.gateways, [](const auto& g) { return !g.is_ipv4(); });
@@ -98,18 +99,47 @@ std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
 }
 
 std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,
-                                           const RouterIdentity& router, const Mac& mac,
-                                           TxPort* tx) {
+                                           const RouterIdentity& router, const UplinkLink& link) {
     auto config = std::make_unique<PortConfig>();
     config->id = id;
     config->kind = PortKind::kUplink;
     config->flags = kFilterOpen;
     config->vrf = spec.vrf;
     config->mtu = spec.mtu;
+    config->mac = link.mac;
+    config->router_mac = link.mac;
+    config->tx = link.tx;
+    config->twin = link.host_view;
+    add_gateways(*config, spec.addresses, router);
+    for (const IpAddress& address : link.addresses) {
+        if (address.is_ipv4())
+            config->gateway4 = address.ipv4();
+        else
+            config->gateway6 = address.ipv6();
+    }
+    return config;
+}
+
+std::unique_ptr<PortConfig> compile_host_view(PortId id, PortId uplink, const Mac& mac,
+                                              TxPort* tx) {
+    auto config = std::make_unique<PortConfig>();
+    config->id = id;
+    config->kind = PortKind::kHost;
+    config->flags = kFilterOpen;
     config->mac = mac;
     config->router_mac = mac;
     config->tx = tx;
-    add_gateways(*config, spec.addresses, router);
+    config->twin = uplink;
+    return config;
+}
+
+std::unique_ptr<PortConfig> compile_resolver(TxPort* tx) {
+    auto config = std::make_unique<PortConfig>();
+    config->id = kResolverPort;
+    config->kind = PortKind::kUplink;
+    config->flags = kFilterOpen;
+    config->mtu = kMaxMtu;
+    config->tx = tx;
     return config;
 }
 

@@ -26,8 +26,21 @@ Ip6 eui64_address(const Ip6& prefix, const Mac& mac);
 std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
                                          const RouterIdentity& router, TxPort* tx,
                                          const Policy* policy);
+
+// What an uplink has become.
+struct UplinkLink {
+    Mac mac;
+    TxPort* tx = nullptr;
+    PortId host_view;                  // kNoPort: none
+    std::vector<IpAddress> addresses;  // of the host on it: sources of ICMP errors
+};
 std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,
-                                           const RouterIdentity& router, const Mac& mac,
-                                           TxPort* tx);
+                                           const RouterIdentity& router, const UplinkLink& link);
+
+// The host's view of an uplink.
+std::unique_ptr<PortConfig> compile_host_view(PortId id, PortId uplink, const Mac& mac, TxPort* tx);
+
+// Of kResolverPort: to policies and flows it is an uplink.
+std::unique_ptr<PortConfig> compile_resolver(TxPort* tx);
 
 }  // namespace slash32

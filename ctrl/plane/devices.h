@@ -54,6 +54,11 @@ class Devices {
     virtual Result<DeviceHandles> open(PortId, const PortIntent&) = 0;
     // Starts an uplink; `mac` receives its address.
     virtual Result<DeviceHandles> open_uplink(PortId, const UplinkSpec&, Mac& mac) = 0;
+    // Makes the interface by which the host sees an uplink: of the uplink's name and address.
+    // Errors: kConflict (the name is taken), kForbidden, kUnavailable.
+    virtual Result<DeviceHandles> open_host_view(PortId, const UplinkSpec&, const Mac& mac) = 0;
+    // Whether a host's view has a carrier, as its uplink has a link.
+    virtual void set_carrier(PortId host_view, bool up) = 0;
     // Ends it. REQUIRES: no worker refers to the port's handles any more.
     virtual void close(PortId, std::function<void()> done) = 0;
 

@@ -9,11 +9,6 @@
 namespace slash32 {
 namespace {
 
-int64_t unix_ms() {
-    using namespace std::chrono;
-    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-}
-
 NextHopSpec local_next_hop(PortId port, std::optional<Mac> mac) {
     return NextHopSpec{.kind = NextHopSpec::Kind::kPort, .port = port, .via = {}, .mac = mac};
 }
@@ -56,6 +51,7 @@ ForwardingPlane::ForwardingPlane(Publisher& publisher, Fib& fib, Devices& device
       devices_(devices),
       router_(router),
       next_hops_(publisher),
+      groups_(publisher),
       firewall_(publisher, tables.sets),
       generations_(tables.generations),
       queue_counts_(publisher.workers()) {
@@ -68,13 +64,18 @@ ForwardingPlane::~ForwardingPlane() {
         delete port->config;
 }
 
+int64_t ForwardingPlane::unix_ms() {
+    using namespace std::chrono;
+    return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
 Result<PortId> ForwardingPlane::allocate_id() {
     if (!free_ids_.empty()) {
         const PortId id = free_ids_.back();
         free_ids_.pop_back();
         return id;
     }
-    if (next_id_ == kMaxPorts)
+    if (next_id_ == kResolverPort.value())
         return fail(ErrorCode::kLimit, "", "no more ports: all ids are in use");
     return PortId{next_id_++};
 }
@@ -106,23 +107,6 @@ Result<PortId> ForwardingPlane::add_port(const PortIntent& intent) {
         firewall_.leave(intent);
         return undo(device.error());
     }
-    use_device(*id, *device);
-    return id;
-}
-
-Result<PortId> ForwardingPlane::add_uplink(const UplinkSpec& spec) {
-    Result<PortId> id = allocate_id();
-    if (!id) return id;
-    auto fresh = std::make_unique<Port>();
-    fresh->spec = spec;
-    fresh->actual.since_ms = unix_ms();
-    const auto device = devices_.open_uplink(*id, spec, fresh->mac);
-    if (!device) {
-        free_ids_.push_back(*id);
-        return tl::unexpected<Error>(device.error());
-    }
-    next_hops_.set_link(*id, PortLink{Mac{}, fresh->mac, spec.mtu});
-    ports_.emplace(*id, std::move(fresh));
     use_device(*id, *device);
     return id;
 }
@@ -217,16 +201,23 @@ void ForwardingPlane::use_device(PortId id, const DeviceHandles& handles) {
     mark_unprogrammed(id);
 }
 
+std::unique_ptr<PortConfig> ForwardingPlane::compile(PortId id, const Port& port) const {
+    if (const auto* uplink = std::get_if<UplinkSpec>(&port.spec)) {
+        return compile_uplink(id, *uplink, router_,
+                              {.mac = port.mac,
+                               .tx = port.tx,
+                               .host_view = port.host_view,
+                               .addresses = port.addresses});
+    }
+    if (const auto* view = std::get_if<HostView>(&port.spec))
+        return compile_host_view(id, view->uplink, port.mac, port.tx);
+    return compile_port(id, port.intent(), router_, port.tx, port.policy.get());
+}
+
 void ForwardingPlane::publish_config(PortId id) {
     Port& published = port(id);
     const PortConfig* old = published.config;
-    if (const auto* uplink = std::get_if<UplinkSpec>(&published.spec))
-        published.config =
-            compile_uplink(id, *uplink, router_, published.mac, published.tx).release();
-    else
-        published.config =
-            compile_port(id, published.intent(), router_, published.tx, published.policy.get())
-                .release();
+    published.config = compile(id, published).release();
     publisher_.broadcast(Command::set_port(id, published.config));
     if (old != nullptr) publisher_.when_acknowledged([old] { delete old; });
     raise_epoch_when_acknowledged();
@@ -318,8 +309,7 @@ Result<void> ForwardingPlane::add_host_route(Port& owner, PortId id, VrfId vrf,
 void ForwardingPlane::remove_host_route(const HostRoute& route) {
     // In a change of several ports another one may have taken the address over meanwhile.
     const IpPrefix prefix = host_prefix(route.address);
-    if (fib_.get(route.vrf, prefix) == route.next_hop) fib_.remove(route.vrf, prefix);
-    routes_changed(route.vrf);
+    if (fib_.get(route.vrf, prefix) == route.next_hop) drop_route(route.vrf, prefix);
     release_next_hop(route.next_hop);
 }
 
@@ -342,8 +332,7 @@ void ForwardingPlane::release_held(PortId id, const PortIntent* intent) {
             ++it;
             continue;
         }
-        fib_.remove(key.first, host_prefix(key.second));
-        routes_changed(key.first);
+        drop_route(key.first, host_prefix(key.second));
         release_next_hop(holder.next_hop);
         it = held_.erase(it);
     }
@@ -360,7 +349,8 @@ void ForwardingPlane::address_announced(PortId id, const IpAddress& address) {
     const auto held = held_.find({intent->vrf, address});
     if (held != held_.end() && held->second.port == id) return;
     // A route that stands there otherwise is a fixed address or an owner's: it stays.
-    if (held == held_.end() && fib_.get(intent->vrf, host_prefix(address))) return;
+    const auto present = fib_.get(intent->vrf, host_prefix(address));
+    if (held == held_.end() && present && !is_group(*present)) return;
     const Result<NextHopId> next_hop = next_hops_.acquire(local_next_hop(id, pair->mac));
     if (!next_hop) return;
     if (!fib_.add(intent->vrf, host_prefix(address), *next_hop)) {
@@ -387,11 +377,16 @@ void ForwardingPlane::drop_queues(Port& owner) {
 }
 
 void ForwardingPlane::handle(const DeviceEvent& event) {
-    using Type = DeviceEvent::Type;
     const auto found = ports_.find(event.port);
     // Of a device on its way out.
     if (found == ports_.end() || found->second->reopening) return;
     Port& owner = *found->second;
+    note_device(owner, event);
+    if (std::holds_alternative<UplinkSpec>(owner.spec)) link_hook_(event.port);
+}
+
+void ForwardingPlane::note_device(Port& owner, const DeviceEvent& event) {
+    using Type = DeviceEvent::Type;
     switch (event.type) {
         case Type::kWaiting:
             set_state(event.port, PortState::kWaiting, event.reason, event.last_error);
@@ -405,6 +400,7 @@ void ForwardingPlane::handle(const DeviceEvent& event) {
             owner.actual.mtu = event.mtu;
             owner.actual.queues = event.queue_pairs;
             owner.actual.features = event.features;
+            if (owner.host_view != kNoPort) devices_.set_carrier(owner.host_view, true);
             if (owner.actual.state != PortState::kRunning) {
                 set_state(event.port, PortState::kRunning, "", "");
                 emit(PlaneEvent{PlaneEvent::Type::kRingsReady, event.port, {}, ""});
@@ -418,6 +414,7 @@ void ForwardingPlane::handle(const DeviceEvent& event) {
         case Type::kDisconnected:
             set_state(event.port, PortState::kWaiting, event.reason, event.last_error);
             owner.was_wired = false;
+            if (owner.host_view != kNoPort) devices_.set_carrier(owner.host_view, false);
             emit(PlaneEvent{PlaneEvent::Type::kDisconnected, event.port, {}, event.reason});
             break;
         case Type::kFailed:
@@ -482,6 +479,7 @@ PortActual ForwardingPlane::actual(PortId id) const {
 }
 
 const PortConfig* ForwardingPlane::config(PortId id) const {
+    if (id == kResolverPort) return resolver_.get();
     const auto found = ports_.find(id);
     return found == ports_.end() ? nullptr : found->second->config;
 }
@@ -526,7 +524,13 @@ Result<void> ForwardingPlane::set_route(VrfId vrf, const IpPrefix& prefix, NextH
 }
 
 void ForwardingPlane::remove_route(VrfId vrf, const IpPrefix& prefix) {
-    fib_.remove(vrf, prefix);
+    drop_route(vrf, prefix);
+}
+
+// Of an owner: a learnt route that stood behind it takes its place.
+void ForwardingPlane::drop_route(VrfId vrf, const IpPrefix& prefix) {
+    const auto learned = learned_route_(vrf, prefix);
+    if (!learned || !fib_.add(vrf, prefix, *learned)) fib_.remove(vrf, prefix);
     routes_changed(vrf);
 }
 

@@ -11,6 +11,7 @@
 #include "ctrl/plane/compile.h"
 #include "ctrl/plane/devices.h"
 #include "ctrl/plane/firewall.h"
+#include "ctrl/plane/next_hop_groups.h"
 #include "ctrl/plane/next_hops.h"
 #include "ctrl/plane/plane.h"
 #include "ctrl/publish/publisher.h"
@@ -72,7 +73,32 @@ class ForwardingPlane final : public Plane {
     void when_programmed(std::function<void()>) override;
     void on_event(std::function<void(const PlaneEvent&)>) override;
 
+    // ---- Uplinks, and what is learnt of the world beyond them (uplinks.cc) ----
+
+    // With the host's view of it, where it has one. Errors: kLimit, kUnavailable, kConflict.
     Result<PortId> add_uplink(const UplinkSpec&);
+    // The host's view of an uplink; kNoPort: it has none.
+    PortId host_view(PortId uplink) const { return ports_.at(uplink)->host_view; }
+    // Where packets go whose next hop's MAC is to be found. REQUIRES: once, before any uplink.
+    void set_resolver(TxPort* tx);
+    // Of the host on the uplink: the sources of ICMP errors that leave by it.
+    void set_uplink_addresses(PortId uplink, std::vector<IpAddress> addresses);
+    // See NextHops::learn_neighbor().
+    void learn_neighbor(PortId uplink, const IpAddress& address,
+                        const std::optional<LearnedNeighbor>& neighbor);
+    // Groups of next hops: what learnt routes lead to, and nothing else does.
+    Result<NextHopId> create_hop_group() { return groups_.create(); }
+    void set_hop_group(NextHopId group, std::vector<GroupMember> members);
+    void remove_hop_group(NextHopId group);
+    // A learnt route leads to a group, and stands where no owner has one of the same prefix.
+    // Errors: kLimit.
+    Result<void> learn_route(VrfId, const IpPrefix&, NextHopId group);
+    void forget_route(VrfId, const IpPrefix&);
+    // Asked for the learnt route of a prefix when an owner's goes.
+    using LearnedRoute = std::function<std::optional<NextHopId>(VrfId, const IpPrefix&)>;
+    void on_owner_route_gone(LearnedRoute hook) { learned_route_ = std::move(hook); }
+    // Told when an uplink's link comes or goes.
+    void on_link(std::function<void(PortId)> hook) { link_hook_ = std::move(hook); }
 
     // A VM announced `address` (gratuitous ARP or unsolicited NA, checked by the worker against
     // the port's sources). If it is an allowed pair, its route moves to that port.
@@ -93,6 +119,7 @@ class ForwardingPlane final : public Plane {
     // Of every port id ever used; nullptr where there is no port now.
     void for_each_config(const std::function<void(PortId, const PortConfig*)>& visit) const;
     const NextHops& next_hops() const { return next_hops_; }
+    const NextHopGroups& groups() const { return groups_; }
     Firewall& firewall() { return firewall_; }
     const Firewall& firewall() const { return firewall_; }
     const Generations& generations() const { return generations_; }
@@ -109,8 +136,11 @@ class ForwardingPlane final : public Plane {
         IpAddress address;
         NextHopId next_hop;
     };
+    struct HostView {
+        PortId uplink;
+    };
     struct Port {
-        std::variant<PortIntent, UplinkSpec> spec;
+        std::variant<PortIntent, UplinkSpec, HostView> spec;
         Mac mac;
         TxPort* tx = nullptr;
         const PortConfig* config = nullptr;  // the published one
@@ -121,11 +151,15 @@ class ForwardingPlane final : public Plane {
         uint64_t generation = 0;             // of the configuration, to tell late acknowledgements
         bool was_wired = false;
         bool reopening = false;
+        PortId host_view;                  // of an uplink
+        std::vector<IpAddress> addresses;  // of the host on an uplink
         const PortIntent& intent() const { return std::get<PortIntent>(spec); }
     };
 
+    static int64_t unix_ms();
     Port& port(PortId id) { return *ports_.at(id); }
     Result<PortId> allocate_id();
+    std::unique_ptr<PortConfig> compile(PortId id, const Port& port) const;
     void publish_config(PortId id);
     void publish_ports_of(const std::string& group);
     void unpublish_config(PortId id);
@@ -134,6 +168,8 @@ class ForwardingPlane final : public Plane {
     void keep_addresses(Port& port, const PortIntent* intent);
     Result<void> add_host_route(Port& port, PortId id, VrfId vrf, const IpAddress& address);
     void remove_host_route(const HostRoute& route);
+    void drop_route(VrfId vrf, const IpPrefix& prefix);
+    Result<void> add_host_view(PortId uplink);
     void routes_changed(VrfId vrf);
     void raise_routes();
     void raise_epoch_when_acknowledged();
@@ -144,6 +180,7 @@ class ForwardingPlane final : public Plane {
     void use_device(PortId id, const DeviceHandles& handles);
     void drop_queues(Port& port);
     void handle(const DeviceEvent& event);
+    void note_device(Port& port, const DeviceEvent& event);
     void set_state(PortId id, PortState state, std::string reason, std::string last_error);
     void check_wired(PortId id);
     void tell_reachable(PortId id);
@@ -154,6 +191,9 @@ class ForwardingPlane final : public Plane {
     Devices& devices_;
     RouterIdentity router_;
     NextHops next_hops_;
+    NextHopGroups groups_;
+    std::unique_ptr<PortConfig> resolver_;
+    std::set<VrfId> learned_vrfs_;  // that learnt routes stand in
     Firewall firewall_;
     Generations& generations_;
     // Changed since flows have last been told, which is done once for what belongs together.
@@ -173,6 +213,8 @@ class ForwardingPlane final : public Plane {
     std::function<void(const PlaneEvent&)> listener_;
     std::function<void(PortId)> removed_hook_ = [](PortId) {};
     ReachableHook reachable_hook_ = [](PortId, const Reachable&) {};
+    LearnedRoute learned_route_ = [](VrfId, const IpPrefix&) { return std::nullopt; };
+    std::function<void(PortId)> link_hook_ = [](PortId) {};
     std::function<void(PortId)> gone_hook_ = [](PortId) {};
 };
 

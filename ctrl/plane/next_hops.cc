@@ -53,46 +53,81 @@ void NextHops::set_neighbor(PortId port, const IpAddress& address, std::optional
         neighbors_[{port, address}] = *mac;
     else
         neighbors_.erase({port, address});
+    republish_neighbor(port, address);
+}
+
+void NextHops::learn_neighbor(PortId port, const IpAddress& address,
+                              const std::optional<LearnedNeighbor>& neighbor) {
+    if (neighbor)
+        learned_[{port, address}] = *neighbor;
+    else
+        learned_.erase({port, address});
+    republish_neighbor(port, address);
+}
+
+void NextHops::republish_neighbor(PortId port, const IpAddress& address) {
     const NextHopSpec over{
         .kind = NextHopSpec::Kind::kPort, .port = port, .via = address, .mac = {}};
     if (const auto found = by_spec_.find(over); found != by_spec_.end()) publish(found->second);
 }
 
-Adjacency NextHops::compile(const NextHopSpec& spec) const {
+Adjacency NextHops::compile(NextHopId id, const NextHopSpec& spec) const {
     Adjacency adjacency;
-    if (spec.kind == NextHopSpec::Kind::kBlackhole) {
-        adjacency.kind = AdjacencyKind::kBlackhole;
-        return adjacency;
+    switch (spec.kind) {
+        case NextHopSpec::Kind::kBlackhole:
+            adjacency.kind = AdjacencyKind::kBlackhole;
+            return adjacency;
+        case NextHopSpec::Kind::kUnreachable:
+            adjacency.kind = AdjacencyKind::kUnreachable;
+            return adjacency;
+        case NextHopSpec::Kind::kHost:
+            adjacency.kind = AdjacencyKind::kHost;
+            return adjacency;
+        case NextHopSpec::Kind::kPort:
+        case NextHopSpec::Kind::kGlean:
+            return compile_over(id, spec);
     }
-    if (spec.kind == NextHopSpec::Kind::kUnreachable) {
-        adjacency.kind = AdjacencyKind::kUnreachable;
-        return adjacency;
-    }
+    return adjacency;
+}
+
+Adjacency NextHops::compile_over(NextHopId id, const NextHopSpec& spec) const {
     const PortLink& link = links_.at(spec.port);
+    Adjacency adjacency;
     adjacency.kind = AdjacencyKind::kEthernet;
     adjacency.port = spec.port;
     adjacency.mtu = link.mtu;
     adjacency.source = link.router_mac;
     adjacency.destination = spec.mac.value_or(link.mac);
-    if (spec.via) {
-        const auto neighbor = neighbors_.find({spec.port, *spec.via});
-        if (neighbor == neighbors_.end())
+    if (spec.kind == NextHopSpec::Kind::kGlean) {
+        adjacency.kind = AdjacencyKind::kGlean;
+        adjacency.resolves = link.resolves;
+    } else if (spec.via) {
+        const std::pair key{spec.port, *spec.via};
+        const auto set = neighbors_.find(key);
+        const auto learned = learned_.find(key);
+        const bool known = learned != learned_.end();
+        if (set != neighbors_.end()) {
+            adjacency.destination = set->second;
+        } else if (known && learned->second.mac) {
+            adjacency.destination = *learned->second.mac;
+        } else {
             adjacency.kind = AdjacencyKind::kIncomplete;
-        else
-            adjacency.destination = neighbor->second;
+            adjacency.resolves = link.resolves && !known;
+        }
     }
+    if (adjacency.resolves) adjacency.destination = unresolved_mac(id);
     return adjacency;
 }
 
 void NextHops::publish(NextHopId id) {
     Entry& entry = entries_[id.value()];
-    entry.adjacency = compile(entry.spec);
+    entry.adjacency = compile(id, entry.spec);
     publisher_.broadcast(Command::set_adjacency(id, entry.adjacency));
 }
 
 void NextHops::republish_port(PortId port) {
     for (const auto& [spec, id] : by_spec_) {
-        if (spec.kind == NextHopSpec::Kind::kPort && spec.port == port) publish(id);
+        if (spec.port == port) publish(id);
     }
 }
 

@@ -24,6 +24,13 @@ struct PortLink {
     Mac mac;         // of the VM behind it
     Mac router_mac;  // the source of what leaves
     uint16_t mtu = 0;
+    bool resolves = false;  // an uplink whose neighbours are found when they are wanted
+};
+
+// What has been learnt of a neighbour.
+struct LearnedNeighbor {
+    std::optional<Mac> mac;  // absent: it does not answer
+    bool operator==(const LearnedNeighbor&) const = default;
 };
 
 class NextHops {
@@ -38,8 +45,16 @@ class NextHops {
     void set_link(PortId port, const PortLink& link);
     // REQUIRES: no next hop names the port.
     void remove_link(PortId port);
+    // What an owner has set wins over what has been learnt; absent: nothing is known.
     void set_neighbor(PortId port, const IpAddress& address, std::optional<Mac> mac);
+    void learn_neighbor(PortId port, const IpAddress& address,
+                        const std::optional<LearnedNeighbor>& neighbor);
 
+    // Of an id in use; nullptr: it is not.
+    const Adjacency* find(NextHopId id) const {
+        if (id.value() >= entries_.size() || entries_[id.value()].references == 0) return nullptr;
+        return &entries_[id.value()].adjacency;
+    }
     size_t size() const { return by_spec_.size(); }
     // REQUIRES: the id is in use.
     const NextHopSpec& spec(NextHopId id) const { return entries_[id.value()].spec; }
@@ -59,7 +74,9 @@ class NextHops {
         uint32_t references = 0;
     };
 
-    Adjacency compile(const NextHopSpec& spec) const;
+    Adjacency compile(NextHopId id, const NextHopSpec& spec) const;
+    Adjacency compile_over(NextHopId id, const NextHopSpec& spec) const;
+    void republish_neighbor(PortId port, const IpAddress& address);
     void publish(NextHopId id);
     void republish_port(PortId port);
 
@@ -69,6 +86,7 @@ class NextHops {
     std::map<NextHopSpec, NextHopId> by_spec_;
     std::map<PortId, PortLink> links_;
     std::map<std::pair<PortId, IpAddress>, Mac> neighbors_;
+    std::map<std::pair<PortId, IpAddress>, LearnedNeighbor> learned_;
 };
 
 }  // namespace slash32

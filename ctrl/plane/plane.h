@@ -61,7 +61,10 @@ struct UplinkSpec {
     uint16_t mtu = kDefaultMtu;
     uint8_t queues = 1;
     VrfId vrf;
+    // The router's own, of an uplink that it has to itself. Without any the host has a view of the
+    // uplink, and addresses there.
     std::vector<IpAddress> addresses;
+    bool has_host_view() const { return addresses.empty(); }
 };
 
 class Plane {

@@ -6,13 +6,9 @@
 #include "dp/base/net.h"
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace slash32 {
-
-// Of the port; a name that no client uses by chance.
-inline constexpr std::string_view kHostOwner = "host";
 
 struct HostLink {
     std::string interface;

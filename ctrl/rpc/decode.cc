@@ -60,15 +60,30 @@ Result<void> decode(const Json& json, const Path& path, std::string& out, Length
     return {};
 }
 
+namespace {
+
+bool is_name(std::string_view text, size_t max) {
+    return !text.empty() && text.size() <= max && std::ranges::all_of(text, is_name_character) &&
+           text != "." && text != "..";
+}
+
+}  // namespace
+
 Result<void> decode(const Json& json, const Path& path, std::string& out, Name rule) {
     const auto* text = json.get_ptr<const std::string*>();
-    const bool good = text != nullptr && !text->empty() && text->size() <= rule.max &&
-                      std::ranges::all_of(*text, is_name_character) && *text != "." &&
-                      *text != "..";
-    if (!good) {
+    if (text == nullptr || !is_name(*text, rule.max)) {
         return invalid(
             path, fmt::format("must be a name of 1 to {} characters A-Z a-z 0-9 _ . -", rule.max));
     }
+    out = *text;
+    return {};
+}
+
+Result<void> decode(const Json& json, const Path& path, std::string& out, PortName) {
+    constexpr std::string_view kHostView = "host:";
+    const auto* text = json.get_ptr<const std::string*>();
+    if (text == nullptr || !text->starts_with(kHostView)) return decode(json, path, out, Name{15});
+    if (auto ok = decode(Json(text->substr(kHostView.size())), path, out, Name{15}); !ok) return ok;
     out = *text;
     return {};
 }

@@ -65,7 +65,8 @@ struct Length {  // of a string, in bytes
 struct Name {  // 1 to max characters [A-Za-z0-9_.-], neither "." nor ".."
     size_t max = 32;
 };
-struct Range {  // of an integer, both ends included
+struct PortName {};  // Name{15}, or that behind "host:", the host's view of an uplink
+struct Range {       // of an integer, both ends included
     int64_t min;
     int64_t max;
 };
@@ -83,6 +84,7 @@ OneOf(std::pair<std::string_view, Enum>, Rest...) -> OneOf<Enum, 1 + sizeof...(R
 // Text: printable UTF-8 without control characters.
 Result<void> decode(const Json& json, const Path& path, std::string& out, Length rule = {});
 Result<void> decode(const Json& json, const Path& path, std::string& out, Name rule);
+Result<void> decode(const Json& json, const Path& path, std::string& out, PortName rule);
 Result<void> decode(const Json& json, const Path& path, bool& out);
 Result<void> decode(const Json& json, const Path& path, Mac& out);
 Result<void> decode(const Json& json, const Path& path, IpAddress& out);

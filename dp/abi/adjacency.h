@@ -17,16 +17,35 @@ enum class AdjacencyKind : uint8_t {
     kUnreachable = 2,  // dropped, ICMP unreachable
     kEthernet = 3,     // out of a port with the header below
     kIncomplete = 4,   // a neighbour whose MAC is not known
+    kHost = 5,         // an address of the host's own
+    kGlean = 6,        // an on-link address: whoever has it is a neighbour yet to be found
 };
 
 struct Adjacency {
     AdjacencyKind kind = AdjacencyKind::kNone;
-    uint8_t reserved = 0;
+    bool resolves =
+        false;  // kIncomplete, kGlean: control is given the packets, and asks for the MAC
     PortId port;
     uint16_t mtu = 0;  // of the IP packet, bytes
-    Mac destination;
+    Mac destination;   // where `resolves`: the id of this adjacency, by unresolved_mac()
     Mac source;
 };
 static_assert(sizeof(Adjacency) == 18 && std::is_trivially_copyable_v<Adjacency>);
+
+// Out of some port.
+inline bool leads_out(const Adjacency& adjacency) {
+    return adjacency.kind == AdjacencyKind::kEthernet ||
+           adjacency.kind == AdjacencyKind::kIncomplete || adjacency.kind == AdjacencyKind::kGlean;
+}
+
+// So that control can tell from a packet which next hop it wants: no station has such an address.
+inline Mac unresolved_mac(NextHopId id) {
+    const uint32_t value = id.value();
+    return Mac{{0, 0, 0, static_cast<uint8_t>(value >> 16), static_cast<uint8_t>(value >> 8),
+                static_cast<uint8_t>(value)}};
+}
+inline NextHopId unresolved_hop(const Mac& mac) {
+    return NextHopId{static_cast<uint32_t>(mac.bytes[3] << 16 | mac.bytes[4] << 8 | mac.bytes[5])};
+}
 
 }  // namespace slash32

@@ -7,6 +7,7 @@
 
 #include "dp/abi/adjacency.h"
 #include "dp/abi/device.h"
+#include "dp/abi/next_hop_group.h"
 #include "dp/abi/port.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
@@ -28,6 +29,7 @@ enum class Opcode : uint16_t {
     kSetCapture = 6,      // capture: nullptr stops it
     kSetPollMode = 7,     // busy
     kSetStageCycles = 8,  // stage_cycles: count the cycles of stages, or no more
+    kSetGroup = 9,        // group: publish a NextHopGroup, nullptr takes it away
 };
 
 struct Command {
@@ -38,6 +40,10 @@ struct Command {
     struct SetAdjacency {
         NextHopId id;
         Adjacency adjacency;
+    };
+    struct SetGroup {
+        NextHopId id;
+        const NextHopGroup* group;
     };
     struct SetCapture {
         PortId port;
@@ -54,6 +60,7 @@ struct Command {
         SetPort port;
         RxQueue* rx_queue;
         SetAdjacency adjacency;
+        SetGroup group;
         SetCapture capture;
         bool busy;
         bool stage_cycles;
@@ -72,6 +79,11 @@ struct Command {
     static Command set_adjacency(NextHopId id, const Adjacency& adjacency) {
         Command c{.opcode = Opcode::kSetAdjacency};
         c.payload.adjacency = {id, adjacency};
+        return c;
+    }
+    static Command set_group(NextHopId id, const NextHopGroup* group) {
+        Command c{.opcode = Opcode::kSetGroup};
+        c.payload.group = {id, group};
         return c;
     }
     static Command set_capture(PortId port, Capture* capture) {

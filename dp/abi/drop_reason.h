@@ -73,6 +73,7 @@ namespace slash32 {
     X(kLinkLocal, "link_local", "link-local address beyond the link")                              \
     X(kGatewayUnserved, "gateway_unserved", "to the gateway's address, but not echo")              \
     X(kNotForRouter, "not_for_router", "to an address of the router on an uplink, unserved")       \
+    X(kHostAddress, "host_address", "to an address of the host that VMs may not reach")            \
     /* Forwarding */                                                                              \
     X(kNoRoute, "no_route", "no route to the destination")                                         \
     X(kBlackhole, "blackhole", "route is a blackhole")                                             \
@@ -91,6 +92,12 @@ namespace slash32 {
     /* Slow path */                                                                               \
     X(kIcmpRateLimited, "icmp_rate_limited", "ICMP error not sent: rate limit")                    \
     X(kPuntRateLimited, "punt_rate_limited", "not given to control: rate limit of its class")      \
+    X(kHostLimitNeighbour, "host_limit_neighbour", "ARP or ND to the host: rate limit")            \
+    X(kHostLimitRouting, "host_limit_routing", "BGP, BFD or OSPF to the host: rate limit")         \
+    X(kHostLimitIcmp, "host_limit_icmp", "ICMP to the host: rate limit")                           \
+    X(kHostLimitLink, "host_limit_link", "neither ARP nor IP, to the host: rate limit")            \
+    X(kHostLimitGroup, "host_limit_group", "broadcast or multicast to the host: rate limit")       \
+    X(kHostLimitOther, "host_limit_other", "other packets to the host: rate limit")                \
     X(kPuntFull, "punt_full", "not given to control: punt ring full")
 // clang-format on
 

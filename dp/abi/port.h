@@ -12,13 +12,15 @@
 
 namespace slash32 {
 
-enum class PortKind : uint8_t { kVhost, kTap, kUplink };
+// kHost: the host's view of an uplink, a TAP interface of its kernel.
+enum class PortKind : uint8_t { kVhost, kTap, kUplink, kHost };
 
 enum PortFlag : uint16_t {
     kPortSecurity = 1u << 0,  // sources are checked against `sources`
     kFilterOpen = 1u << 1,    // the group `any`, or no port security: nothing is filtered
     kSendRa = 1u << 2,        // has an IPv6 gateway: router solicitations are answered
     kRaManaged = 1u << 3,     // RFC 4861 section 4.2, M flag
+    kHostLink = 1u << 5,      // between the host and its VMs
     kLogDenied = 1u << 4,     // control is told of packets that the filter refuses, within a rate
 };
 
@@ -41,6 +43,9 @@ struct Policy;  // dp/abi/policy.h
 // One published at which the capture of a port's packets starts; see dp/abi/capture.h.
 struct Capture;
 
+// Takes packets to next hops whose MAC address is not known yet, and hands them to control.
+inline constexpr PortId kResolverPort{kMaxPorts - 1};
+
 struct PortConfig {
     PortId id;
     PortKind kind = PortKind::kVhost;
@@ -50,6 +55,7 @@ struct PortConfig {
     Mac mac;                     // the VM's
     Mac router_mac;              // ours on this port: the gateway MAC, or an uplink's own
     TxPort* tx = nullptr;
+    PortId twin;  // of an uplink the host's view of it, of that the uplink; kNoPort: none
     const Policy* policy =
         nullptr;  // of the port's groups; nullptr: by kFilterOpen, all or nothing
 

@@ -15,6 +15,7 @@ namespace slash32 {
 
 enum class PuntReason : uint8_t {
     kAddressAnnounced,  // gratuitous ARP, unsolicited NA or RARP from a port that may send it
+    kUnresolved,        // ready to be sent but for its next hop's MAC (dp/abi/adjacency.h)
     kDenied,            // the first bytes of a packet that the filter of `port` refused, a copy
     kCount,
 };

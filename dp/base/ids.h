@@ -26,7 +26,7 @@ using PortId = StrongId<struct PortIdTag, uint16_t>;
 // VRF 0 is the flat network.
 using VrfId = StrongId<struct VrfIdTag, uint16_t>;
 using WorkerId = StrongId<struct WorkerIdTag, uint8_t>;
-// What a route leads to: an adjacency, or (later) a group of them; 0 means "no route".
+// What a route leads to: an adjacency, or a group of them; 0 means "no route".
 using NextHopId = StrongId<struct NextHopIdTag, uint32_t>;
 
 // A set of addresses that rules refer to; 0 means "no set".

@@ -31,8 +31,11 @@ inline constexpr size_t kMaxVrfs = size_t{1} << kVrfBits;
 inline constexpr size_t kNextHopBits = 20;
 inline constexpr size_t kMaxNextHops = size_t{1} << kNextHopBits;  // the id space, 0 unused
 inline constexpr size_t kMaxAdjacencies = 65536;                   // ids below this are adjacencies
-inline constexpr size_t kMaxHostRoutes = size_t{1} << 20;          // per address family
-inline constexpr size_t kMaxPrefixes = size_t{1} << 20;            // per address family, all VRFs
+inline constexpr size_t kMaxNextHopGroups = 16384;                 // ids behind those
+inline constexpr size_t kGroupBuckets = 256;                       // of a group, shared out
+inline constexpr size_t kMaxGroupMembers = 64;
+inline constexpr size_t kMaxHostRoutes = size_t{1} << 20;  // per address family
+inline constexpr size_t kMaxPrefixes = size_t{1} << 20;    // per address family, all VRFs
 
 // Firewall.
 inline constexpr size_t kMaxAddressSets =
@@ -61,7 +64,7 @@ inline constexpr size_t kMaxPartsPerPacket = 256;  // segments or fragments cut 
 
 static_assert(kBurstSize == 32, "Burst masks are uint32_t");
 static_assert(kMaxPorts <= UINT16_MAX);
-static_assert(kMaxAdjacencies <= kMaxNextHops);
+static_assert(kMaxAdjacencies + kMaxNextHopGroups <= kMaxNextHops);
 static_assert(kMaxHeaderBytes >= 14 + 40 + kMaxIpv6ExtensionBytes + 60, "Ethernet, IPv6 and TCP");
 static_assert(kVrfBits + 32 + kNextHopBits == 64, "an IPv4 host route is one 64-bit word");
 

@@ -64,7 +64,8 @@ struct Burst {
     uint32_t icmp6 = 0;            // those of ICMPv6
     uint32_t segment_routing = 0;  // with a segment routing header
     uint32_t fragments = 0;        // parts of fragmented packets
-    uint32_t group = 0;  // IP packets to a group, or with a link-local or unspecified address
+    uint32_t group = 0;    // IP packets to a group, or with a link-local or unspecified address
+    uint32_t foreign = 0;  // neither ARP nor IP, from an uplink that the host has a view of
     // Set by the find_flows stage: what is left to be done for a packet.
     uint32_t miss = 0;           // it has no flow
     uint32_t unrouted = 0;       // its route must be looked up

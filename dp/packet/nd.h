@@ -36,4 +36,10 @@ inline const IcmpHeader& icmp_of(const PacketMeta& meta) {
     return *reinterpret_cast<const IcmpHeader*>(meta.l3 + meta.l3_length);
 }
 
+// A message of RFC 4861. REQUIRES: of an ICMPv6 packet with its header.
+inline bool is_neighbour_discovery(const PacketMeta& meta) {
+    const uint8_t type = icmp_of(meta).type;
+    return type >= kIcmp6RouterSolicitation && type <= kIcmp6Redirect;
+}
+
 }  // namespace slash32

@@ -24,10 +24,8 @@ bool is_unusable(Ip4 address) {
 // Where a route leads, if it leads out of a port.
 const Adjacency* egress(const WorkerContext& context, NextHopId id) {
     if (id == kNoNextHop) return nullptr;
-    const Adjacency& adjacency = context.adjacency(id);
-    const bool leads_out =
-        adjacency.kind == AdjacencyKind::kEthernet || adjacency.kind == AdjacencyKind::kIncomplete;
-    return leads_out ? &adjacency : nullptr;
+    const Adjacency& adjacency = context.adjacency(context.member(id, 0));
+    return leads_out(adjacency) ? &adjacency : nullptr;
 }
 
 bool is_announcement_of_pair(const PortConfig& in, const ArpHeader& arp) {

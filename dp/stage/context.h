@@ -10,6 +10,8 @@
 #include "dp/abi/capture.h"
 #include "dp/abi/counters.h"
 #include "dp/abi/generations.h"
+#include "dp/abi/host_class.h"
+#include "dp/abi/next_hop_group.h"
 #include "dp/abi/port.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
@@ -46,10 +48,11 @@ struct WorkerContext {
     uint64_t tsc_hz = 0;
     uint32_t seconds = 0;  // the flow clock: monotonic, never 0
 
-    const PortConfig** ports = nullptr;  // by PortId, nullptr: no such port; edited by commands
-    Adjacency* adjacencies = nullptr;    // by NextHopId, [0] is kNone; edited by commands
-    Capture** captures = nullptr;        // by PortId; nullptr: none; edited by commands
-    uint32_t capture_count = 0;          // of all ports: 0 lets every check be skipped
+    const PortConfig** ports = nullptr;     // by PortId, nullptr: no such port; edited by commands
+    Adjacency* adjacencies = nullptr;       // by NextHopId, [0] is kNone; edited by commands
+    const NextHopGroup** groups = nullptr;  // by group_index(), nullptr: no such group; the same
+    Capture** captures = nullptr;           // by PortId; nullptr: none; edited by commands
+    uint32_t capture_count = 0;             // of all ports: 0 lets every check be skipped
     FibView fib;
     AddressSetView sets;
     const Generations* generations = nullptr;
@@ -65,8 +68,10 @@ struct WorkerContext {
 
     TokenBucket icmp_tokens;     // ICMP errors, of this worker
     TokenBucket punt_tokens;     // announcements of addresses, of this worker
+    TokenBucket resolve_tokens;  // packets to neighbours that are not known yet, of this worker
     TokenBucket capture_tokens;  // copies
     TokenBucket denied_tokens;   // reports of refused packets, of this worker
+    std::array<TokenBucket, kHostClasses.size()> host_tokens;  // by HostClass
 
     // Large, so behind what every packet needs.
     FlowScratch scratch;
@@ -76,6 +81,13 @@ struct WorkerContext {
     // Of any id a route may give; what is none of an adjacency leads nowhere, as id 0 does.
     const Adjacency& adjacency(NextHopId hop) const {
         return adjacencies[hop.value() < kMaxAdjacencies ? hop.value() : 0];
+    }
+    // The adjacency that a packet of the hash takes where a route leads to a group; else the id.
+    NextHopId member(NextHopId hop, uint32_t hash) const {
+        if (!is_group(hop)) return hop;
+        const uint32_t index = group_index(hop);
+        const NextHopGroup* group = index < kMaxNextHopGroups ? groups[index] : nullptr;
+        return group == nullptr ? kNoNextHop : group->select(hash);
     }
     PortCounters& port_counters(PortId port) { return counters->ports[port.value()]; }
 };

@@ -52,6 +52,14 @@ void reply(WorkerContext& context, Burst& burst, unsigned i) {
     if (burst.packets[i]->nb_segs == 1) burst.offload &= ~bit;
 }
 
+void pass(Burst& burst, unsigned i, PortId out) {
+    const uint32_t bit = 1u << i;
+    burst.meta[i].out_port = out;
+    burst.live &= ~bit;
+    burst.tx |= bit;
+    if (burst.packets[i]->nb_segs > 1) burst.offload |= bit;
+}
+
 void punt(WorkerContext& context, Burst& burst, unsigned i, PuntReason reason) {
     rte_mbuf* packet = burst.packets[i];
     if (!context.punt_tokens.take(context.now)) {

@@ -40,6 +40,9 @@ void consume(WorkerContext&, Burst&, unsigned i);
 // REQUIRES: the mbuf holds the whole answer, checksums included.
 void reply(WorkerContext&, Burst&, unsigned i);
 
+// Sends the packet out of a port as it stands.
+void pass(Burst&, unsigned i, PortId out);
+
 // Gives the packet to control, within the rate limit and the ring; else drops it.
 void punt(WorkerContext&, Burst&, unsigned i, PuntReason);
 

@@ -119,6 +119,7 @@ uint32_t addressed_to_us(const Burst& burst, uint32_t mask) {
 }  // namespace
 
 void answer_echo(WorkerContext& context, Burst& burst) {
+    if (burst.in->twin != kNoPort) return;  // the host answers for its addresses
     for_each_packet(addressed_to_us<Family4>(burst, burst.live & burst.ipv4),
                     [&](unsigned i) { visit<Family4>(context, burst, i); });
     for_each_packet(addressed_to_us<Family6>(burst, burst.live & burst.ipv6),

@@ -2,6 +2,7 @@
 #include "dp/stage/flow.h"
 
 #include "dp/packet/headers.h"
+#include "dp/packet/path_hash.h"
 #include "dp/stage/deny.h"
 #include "dp/stage/disposition.h"
 #include "dp/table/flow_key.h"
@@ -84,13 +85,14 @@ NextHopId find_route(const WorkerContext& context, const FlowKey& key) {
 }
 
 // Does the route still lead where the answers come from?
-bool route_holds(const WorkerContext& context, const FlowRef& flow) {
+bool route_holds(const WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
     FlowDirection& forward = flow.forward();
     const auto relaxed = std::memory_order_relaxed;
     const uint32_t routes =
         context.generations->routes[forward.key.vrf().value()].load(std::memory_order_acquire);
     if (forward.routes.load(relaxed) == routes && forward.next_hop.load(relaxed) != 0) return true;
-    const NextHopId hop = find_route(context, forward.key);
+    NextHopId hop = find_route(context, forward.key);
+    if (is_group(hop)) hop = context.member(hop, path_hash(meta));
     const Adjacency& adjacency = context.adjacency(hop);
     // Where there is no port, the route stage says why; the flow outlives a route that comes back.
     if (adjacency.port != kNoPort) {
@@ -104,20 +106,21 @@ bool route_holds(const WorkerContext& context, const FlowRef& flow) {
 }
 
 // Something has changed: does the flow hold all the same?
-[[gnu::noinline]] Holds judge_anew(WorkerContext& context, const FlowRef& flow) {
+[[gnu::noinline]] Holds judge_anew(WorkerContext& context, const PacketMeta& meta,
+                                   const FlowRef& flow) {
     FlowDirection& forward = flow.forward();
     if (is_over(*flow.entry)) return Holds::kNo;
     if (const Holds holds = filters_hold(context, *flow.entry); holds != Holds::kYes) return holds;
-    if (!route_holds(context, flow)) return Holds::kNo;
+    if (!route_holds(context, meta, flow)) return Holds::kNo;
     forward.epoch.store(context.scratch.epoch, std::memory_order_relaxed);
     return Holds::kYes;
 }
 
 // Has nothing changed that the flow was decided by, or does it hold all the same?
-inline Holds flow_holds(WorkerContext& context, const FlowRef& flow) {
+inline Holds flow_holds(WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
     if (flow.forward().epoch.load(std::memory_order_relaxed) == context.scratch.epoch) [[likely]]
         return Holds::kYes;
-    return judge_anew(context, flow);
+    return judge_anew(context, meta, flow);
 }
 
 // Tells the table of a transition that this worker has made.
@@ -257,7 +260,8 @@ void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
     for_each_packet(mask, [&](unsigned i) {
         const FlowRef flow = context.scratch.found[i];  // a copy: the stores below cannot change it
         if (!flow) return;
-        if (const Holds holds = flow_holds(context, flow); holds != Holds::kYes) [[unlikely]]
+        if (const Holds holds = flow_holds(context, burst.meta[i], flow); holds != Holds::kYes)
+            [[unlikely]]
             return refuse_flow(context, burst, i, flow, holds);
         if (is_tracked(burst.meta[i], flow)) return ride_tracked(context, burst, i, flow);
         refresh(context, flow);
@@ -267,7 +271,7 @@ void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
 }
 
 void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
-    if (flow_holds(context, flow) == Holds::kYes && !is_over(*flow.entry))
+    if (flow_holds(context, burst.meta[i], flow) == Holds::kYes && !is_over(*flow.entry))
         take_next_hop(burst, i, flow);
 }
 

@@ -69,11 +69,6 @@ bool is_valid_router_solicitation(const rte_mbuf* packet, const PacketMeta& meta
     return !ipv6_of(meta).source.is_unspecified() || options.source_link_layer == nullptr;
 }
 
-bool leads_out(const Adjacency& adjacency) {
-    return adjacency.kind == AdjacencyKind::kEthernet ||
-           adjacency.kind == AdjacencyKind::kIncomplete;
-}
-
 // Why a solicitation is not answered; nothing if it is.
 Refusal refuse_solicitation(const WorkerContext& context, const PortConfig& in, const Ip6& target,
                             bool probe) {
@@ -90,8 +85,9 @@ Refusal refuse_solicitation(const WorkerContext& context, const PortConfig& in, 
     }
     // Any route at all makes the router speak for an address, but only its own host route says that
     // somebody holds it (RFC 4862 section 5.4.3).
-    const Adjacency& route = context.adjacency(probe ? context.fib.lookup_host(in.vrf, target)
-                                                     : context.fib.lookup(in.vrf, target));
+    const NextHopId hop =
+        probe ? context.fib.lookup_host(in.vrf, target) : context.fib.lookup(in.vrf, target);
+    const Adjacency& route = context.adjacency(context.member(hop, 0));
     if (leads_out(route) && route.port == in.id) return DropReason::kNdOwnAddress;
     if (probe && !leads_out(route)) return DropReason::kNdProbeFree;
     return {};

@@ -309,6 +309,10 @@ Refusal offload_request(const rte_mbuf* packet, PacketMeta& meta) {
     const HeaderView view(packet);
     bool group = false;
     Refusal refusal = parse_ethernet(*burst.in, packet, view, meta);
+    if (refusal == DropReason::kUnknownEthertype && burst.in->twin != kNoPort) {
+        burst.foreign |= bit;
+        return;
+    }
     if (refusal) return drop(context, burst, i, *refusal);
     if (meta.kind == PacketKind::kIpv4) {
         burst.ipv4 |= bit;
@@ -344,7 +348,7 @@ void parse(WorkerContext& context, Burst& burst) {
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
     burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp = burst.icmp6 = 0;
-    burst.group = burst.offload = burst.fragments = burst.segment_routing = 0;
+    burst.group = burst.foreign = burst.offload = burst.fragments = burst.segment_routing = 0;
     const PlainParser plain(*burst.in);
     uint32_t ipv4 = 0;
     uint32_t ipv6 = 0;

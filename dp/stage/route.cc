@@ -3,9 +3,11 @@
 // adjacency.
 #include "dp/packet/headers.h"
 #include "dp/packet/nd.h"
+#include "dp/packet/path_hash.h"
 #include "dp/stage/disposition.h"
 #include "dp/stage/icmp_error.h"
 #include "dp/stage/stages.h"
+#include "dp/stage/to_host.h"
 
 #include <rte_prefetch.h>
 
@@ -30,8 +32,10 @@ void lookup(WorkerContext& context, Burst& burst, uint32_t mask, const VrfId* vr
     });
     context.fib.lookup_bulk(mask, vrfs, destinations.data(), next_hops.data());
     for_each_packet(mask, [&](unsigned i) {
-        burst.meta[i].next_hop = next_hops[i];
-        rte_prefetch0(&context.adjacency(next_hops[i]));
+        NextHopId hop = next_hops[i];
+        if (is_group(hop)) hop = context.member(hop, path_hash(burst.meta[i]));
+        burst.meta[i].next_hop = hop;
+        rte_prefetch0(&context.adjacency(hop));
     });
 }
 
@@ -50,7 +54,16 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
             return drop_with_error(context, burst, i, DropReason::kUnreachable,
                                    IcmpError::kHostUnreachable);
         case AdjacencyKind::kIncomplete:
+        case AdjacencyKind::kGlean:
+            if (adjacency.resolves && context.resolve_tokens.take(context.now)) {
+                meta.out_port = kResolverPort;
+                return;
+            }
             return drop_with_error(context, burst, i, DropReason::kNoNeighbour,
+                                   IcmpError::kHostUnreachable);
+        case AdjacencyKind::kHost:
+            if (burst.in->twin != kNoPort) return to_host(context, burst, i);
+            return drop_with_error(context, burst, i, DropReason::kHostAddress,
                                    IcmpError::kHostUnreachable);
     }
     const PortConfig* out = context.ports[adjacency.port.value()];
@@ -59,6 +72,8 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
     if (out == burst.in && out->kind != PortKind::kUplink) {
         return drop(context, burst, i, DropReason::kHairpin);
     }
+    // What reaches the host by an uplink shows there as the uplink's.
+    if (out->has(kHostLink) && burst.in->twin != kNoPort) return to_host(context, burst, i);
     meta.out_port = adjacency.port;
 }
 

@@ -10,9 +10,14 @@ namespace slash32 {
 
 // Shows what was received to a capture of the port, untouched.
 void capture_received(WorkerContext&, Burst&);
+// Sends what the host puts on the wire out of its uplink, untouched.
+void take_from_host(WorkerContext&, Burst&);
 // Counts what was received and fills meta from the headers; bounds, lengths, checksums, addresses
 // that may never be seen.
 void parse(WorkerContext&, Burst&);
+// Gives the host what an uplink has received for the link: ARP, ND, link-local and group addresses,
+// what is no IP.
+void give_to_host(WorkerContext&, Burst&);
 // Refuses what the port may not send: MAC, source address, ARP sender, ND target, RA, DHCP server,
 // SRH.
 void check_port_security(WorkerContext&, Burst&);

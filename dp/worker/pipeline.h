@@ -21,7 +21,9 @@ struct Stage {
 // The stages that decide what becomes of each packet. After the last none is live: those that
 // leave through a port are in `tx`.
 inline constexpr Stage kDecisionStages[] = {
+    {"from_host", take_from_host},
     {"parse", parse},
+    {"to_host", give_to_host},
     {"port_security", check_port_security},
 
     // What the router answers itself.
@@ -41,7 +43,7 @@ inline constexpr Stage kDecisionStages[] = {
 };
 
 // The first of the stages that forward: where parts of packets that have waited go on.
-inline constexpr size_t kFirstForwardingStage = 6;
+inline constexpr size_t kFirstForwardingStage = 8;
 static_assert(kDecisionStages[kFirstForwardingStage].run == join_fragments);
 
 // The stages behind them, which work on `tx`.

@@ -51,12 +51,14 @@ Worker::Worker(const WorkerResources& r)
       polled_(kMaxRxQueuesPerWorker),
       ports_(kMaxPorts),
       adjacencies_(kMaxAdjacencies),
+      groups_(kMaxNextHopGroups),
       captures_(kMaxPorts) {
     const uint64_t hz = rte_get_tsc_hz();
     context_.id = r.id;
     context_.tsc_hz = hz;
     context_.ports = ports_.data();
     context_.adjacencies = adjacencies_.data();
+    context_.groups = groups_.data();
     context_.captures = captures_.data();
     context_.fib = r.fib;
     if (r.flows != nullptr) {
@@ -73,6 +75,9 @@ Worker::Worker(const WorkerResources& r)
     context_.control_doorbell = r.control_doorbell;
     context_.icmp_tokens = TokenBucket(r.icmp_errors_per_second, kIcmpBurst, hz);
     context_.punt_tokens = TokenBucket(r.punts_per_second, kPuntBurst, hz);
+    context_.resolve_tokens = TokenBucket(r.punts_per_second, kPuntBurst, hz);
+    for (size_t i = 0; i < kHostClasses.size(); ++i)
+        context_.host_tokens[i] = TokenBucket(r.host_limits[i], r.host_limits[i] / 10 + 1, hz);
     context_.capture_tokens = TokenBucket(r.captures_per_second, r.captures_per_second / 10, hz);
     context_.denied_tokens =
         TokenBucket(r.denied_reports_per_second, r.denied_reports_per_second, hz);
@@ -192,6 +197,9 @@ void Worker::carry_out(const Command& command) {
             break;
         case Opcode::kSetAdjacency:
             adjacencies_[p.adjacency.id.value()] = p.adjacency.adjacency;
+            break;
+        case Opcode::kSetGroup:
+            groups_[group_index(p.group.id)] = p.group.group;
             break;
         case Opcode::kSetCapture: {
             Capture*& current = captures_[p.capture.port.value()];

@@ -39,6 +39,7 @@ struct WorkerResources {
     bool busy = false;  // never sleep
     uint32_t icmp_errors_per_second = 1000;
     uint32_t punts_per_second = 1000;
+    HostLimits host_limits = kDefaultHostLimits;
     uint32_t captures_per_second = 100000;
     uint32_t denied_reports_per_second = 100;
 };
@@ -118,6 +119,7 @@ class Worker {
 
     PageArray<const PortConfig*> ports_;
     PageArray<Adjacency> adjacencies_;
+    PageArray<const NextHopGroup*> groups_;
     PageArray<Capture*> captures_;
 };
 

@@ -5,21 +5,27 @@
 #include "drivers/ethdev/queue.h"
 
 #include <fmt/format.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <string_view>
 #include <vector>
 
 namespace slash32 {
 namespace {
 
-constexpr auto kLinkPeriod = std::chrono::milliseconds(500);
+// Not every device gives interrupts. Within it a link that went down is out of use.
+constexpr auto kLinkPeriod = std::chrono::milliseconds(5);
 constexpr uint64_t kWantedTx = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
                                RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO |
                                RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
@@ -27,6 +33,25 @@ constexpr uint64_t kWantedRss = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_U
 
 std::string reason(int code) {
     return rte_strerror(code < 0 ? -code : code);
+}
+
+// The kernel interface that a device is but a view of; such a device does not know its link. Empty:
+// none.
+std::string kernel_interface(const std::string& devargs) {
+    constexpr std::string_view kKey = ",iface=";
+    const bool view = devargs.starts_with("net_af_packet") || devargs.starts_with("net_af_xdp");
+    const size_t at = devargs.find(kKey);
+    if (!view || at == std::string::npos) return {};
+    const size_t begin = at + kKey.size();
+    return devargs.substr(begin, devargs.find(',', begin) - begin);
+}
+
+// Up, with a carrier. False as well where there is no such interface (any more).
+bool interface_runs(int socket, const std::string& name) {
+    ifreq request{};
+    name.copy(request.ifr_name, sizeof request.ifr_name - 1);
+    constexpr int kRuns = IFF_UP | IFF_RUNNING;
+    return ioctl(socket, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & kRuns) == kRuns;
 }
 
 uint32_t offloads_of(uint64_t capabilities) {
@@ -70,6 +95,7 @@ struct UplinkDriver::Port {
     bool probed = false;
     bool started = false;
     bool link_up = false;
+    std::string interface;  // of the kernel, that the device is a view of
     std::vector<std::unique_ptr<EthRxQueue>> rx;
     EthTxPort tx;
     Mac mac;
@@ -187,7 +213,8 @@ Result<void> UplinkDriver::Port::start() {
     return {};
 }
 
-UplinkDriver::UplinkDriver(Options options) : options_(std::move(options)) {
+UplinkDriver::UplinkDriver(Options options)
+    : options_(std::move(options)), socket_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
     thread_ = std::thread([this] { run(); });
     pthread_setname_np(thread_.native_handle(), "s32-uplink");
 }
@@ -199,6 +226,7 @@ UplinkDriver::~UplinkDriver() {
     }
     changed_.notify_one();
     thread_.join();
+    if (socket_ >= 0) close(socket_);
 }
 
 Result<UplinkHandles> UplinkDriver::add(const UplinkPortSpec& spec) {
@@ -208,6 +236,7 @@ Result<UplinkHandles> UplinkDriver::add(const UplinkPortSpec& spec) {
     }
     auto port = std::make_shared<Port>();
     port->spec = spec;
+    port->interface = kernel_interface(spec.devargs);
     const auto device = probe(spec.devargs, port->probed);
     if (!device) {
         port->probed = false;
@@ -267,11 +296,12 @@ void UplinkDriver::post(std::function<void()> action) {
     changed_.notify_one();
 }
 
-// The driver's thread: every device answers to a question, not every one gives interrupts.
+// The driver's thread.
 void UplinkDriver::check_link(Port& port) {
     rte_eth_link link{};
     if (rte_eth_link_get_nowait(port.device, &link) != 0) return;
-    const bool up = link.link_status == RTE_ETH_LINK_UP;
+    const bool up = link.link_status == RTE_ETH_LINK_UP &&
+                    (port.interface.empty() || interface_runs(socket_, port.interface));
     if (up == port.link_up) return;
     port.link_up = up;
     port.tx.ready.store(up, std::memory_order_release);

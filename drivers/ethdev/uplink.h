@@ -71,6 +71,7 @@ class UplinkDriver {
     void check_link(Port& port);
 
     Options options_;
+    int socket_;  // to ask the kernel of its interfaces
     std::unordered_map<uint16_t, std::shared_ptr<Port>> ports_;  // guarded by mutex_
 
     std::mutex mutex_;

@@ -75,7 +75,7 @@ Result<int> open_queue(const TapPortSpec& s, bool first) {
     int header_bytes = sizeof(VirtioNetHeader);
     // What the kernel may leave to us: checksums and TCP segmentation. ECN is left out, as for
     // vhost-user.
-    const unsigned long accepted = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    const unsigned long accepted = s.offloads ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
     if (ioctl(fd, TUNSETIFF, &request) == 0 && ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) == 0 &&
         ioctl(fd, TUNSETOFFLOAD, accepted) == 0)
         return fd;
@@ -233,6 +233,15 @@ Result<PortHandles> TapDriver::add(const TapPortSpec& spec) {
         });
     }
     return handles;
+}
+
+void TapDriver::set_carrier(PortId id, bool up) {
+    const std::lock_guard lock(mutex_);
+    const auto found = ports_.find(id.value());
+    if (found == ports_.end()) return;
+    unsigned carrier = up ? 1 : 0;
+    // Kernels before 5.0 have no such call: there the carrier stays.
+    ioctl(found->second->fds[0], TUNSETCARRIER, &carrier);
 }
 
 void TapDriver::remove(PortId id, std::function<void()> done) {

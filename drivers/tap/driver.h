@@ -39,6 +39,8 @@ struct TapPortSpec {
     // The interface stays when the daemon ends (and is taken over when it starts again); it goes
     // with remove(). Otherwise an interface of that name must not exist before.
     bool persistent = false;
+    // The kernel may leave checksums and TCP segmentation to us.
+    bool offloads = true;
 };
 
 class TapDriver {
@@ -56,6 +58,8 @@ class TapDriver {
 
     // Errors: kInvalid, kConflict (the name is taken), kForbidden, kUnavailable.
     Result<PortHandles> add(const TapPortSpec& spec);
+    // Whether the kernel's side has a carrier; it has at first.
+    void set_carrier(PortId id, bool up);
     // Ends the interface. REQUIRES: workers have acknowledged that they refer to it no more.
     void remove(PortId id, std::function<void()> done);
 

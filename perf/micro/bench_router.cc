@@ -66,7 +66,10 @@ std::vector<PolicyRule> rules(PolicyDirection direction) {
 }  // namespace
 
 Router::Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers)
-    : ports_(kMaxPorts), adjacencies_(kMaxAdjacencies), captures_(kMaxPorts) {
+    : ports_(kMaxPorts),
+      adjacencies_(kMaxAdjacencies),
+      groups_(kMaxNextHopGroups),
+      captures_(kMaxPorts) {
     auto fib = Fib::create({}, mapped_memory(), reclaimer_);
     if (!fib) std::abort();
     fib_ = std::move(*fib);
@@ -97,6 +100,7 @@ Router::Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers)
         context.seconds = 1;
         context.ports = ports_.data();
         context.adjacencies = adjacencies_.data();
+        context.groups = groups_.data();
         context.captures = captures_.data();
         context.fib = fib_->view();
         context.counters = &workers_.back()->counters;
@@ -128,7 +132,7 @@ void Router::add_port(PortId id, const Mac& mac, const char* ipv4, const char* i
 
 void Router::add_hop(NextHopId id, PortId port, const Mac& mac) {
     adjacencies_[id.value()] = Adjacency{.kind = AdjacencyKind::kEthernet,
-                                         .reserved = 0,
+                                         .resolves = false,
                                          .port = port,
                                          .mtu = kDefaultMtu,
                                          .destination = mac,

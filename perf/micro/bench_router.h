@@ -68,6 +68,7 @@ class Router {
     std::array<PolicyPtr, 2> policies_;
     std::vector<const PortConfig*> ports_;
     std::vector<Adjacency> adjacencies_;
+    std::vector<const NextHopGroup*> groups_;
     std::vector<Capture*> captures_;
     std::array<TxPort, 2> devices_;
     std::array<PortConfig, 2> configs_;

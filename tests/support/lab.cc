@@ -37,6 +37,7 @@ struct Environment {
     WorkerCounterBlock counters;
     std::vector<const PortConfig*> ports{kMaxPorts};
     std::vector<Adjacency> adjacencies{kMaxAdjacencies};
+    std::vector<const NextHopGroup*> groups{kMaxNextHopGroups};
     std::vector<Capture*> captures{kMaxPorts};
 
     // REQUIRES: no Lab exists.
@@ -46,7 +47,9 @@ struct Environment {
             ports[i] = nullptr;
             adjacencies[i] = Adjacency{};
             captures[i] = nullptr;
+            groups[i] = nullptr;
         }
+        ports[kResolverPort.value()] = nullptr;
         for (Counter& rule : counters.rules)
             new (&rule) Counter{};
     }
@@ -175,6 +178,7 @@ Lab::Lab() {
     context_.denied_tokens = TokenBucket(1000, 1000, kTscHz);
     context_.ports = env.ports.data();
     context_.adjacencies = env.adjacencies.data();
+    context_.groups = env.groups.data();
     context_.captures = env.captures.data();
     context_.fib = fib_->view();
     context_.counters = &env.counters;
@@ -185,6 +189,8 @@ Lab::Lab() {
     context_.capture_tokens = TokenBucket(1000, 1000, kTscHz);
     set_icmp_rate(1000, 1000);
     set_punt_rate(1000, 1000);
+    context_.resolve_tokens = context_.punt_tokens;
+    context_.host_tokens.fill(context_.punt_tokens);
 
     const uint16_t vm = kPortSecurity | kFilterOpen | kSendRa;
     add_port(kVm1, PortKind::kVhost, kVm1Mac, kGatewayMac, vm);
@@ -323,7 +329,7 @@ void Lab::add_port(PortId id, PortKind kind, const Mac& vm_mac, const Mac& route
 void Lab::add_adjacency(NextHopId id, AdjacencyKind kind, PortId port, const Mac& destination,
                         const Mac& source) {
     environment().adjacencies[id.value()] = Adjacency{.kind = kind,
-                                                      .reserved = 0,
+                                                      .resolves = false,
                                                       .port = port,
                                                       .mtu = 1500,
                                                       .destination = destination,
@@ -342,6 +348,20 @@ void Lab::add_source(PortId id, const Mac& mac, std::string_view prefix, bool fi
 void Lab::add_route(std::string_view prefix, NextHopId id) {
     if (!fib_->add(VrfId{0}, parse_prefix(prefix).value(), id)) stop("route");
     generations_->raise_routes(VrfId{0});
+}
+
+void Lab::add_host_view() {
+    add_port(kHostView, PortKind::kHost, kUplinkMac, kUplinkMac, kFilterOpen);
+    add_port(kResolverPort, PortKind::kUplink, kZeroMac, kZeroMac, kFilterOpen);
+    tx(kResolverPort).offloads = 0;
+    port(kHostView).twin = kUplink;
+    port(kUplink).twin = kHostView;
+    add_adjacency(kHopHost, AdjacencyKind::kHost, kNoPort, kZeroMac, kZeroMac);
+}
+
+void Lab::set_group(const NextHopGroup& group) {
+    group_ = group;
+    environment().groups[group_index(kLabGroup)] = &group_;
 }
 
 void Lab::start_capture(PortId id, Capture& capture) {

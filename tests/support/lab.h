@@ -53,6 +53,7 @@ inline constexpr PortId kVm2{2};
 inline constexpr PortId kVm3{3};
 inline constexpr PortId kVm4{4};
 inline constexpr PortId kUplink{5};
+inline constexpr PortId kHostView{6};  // add_host_view()
 inline constexpr PortId kPortThatIsGone{9};
 
 inline constexpr NextHopId kHopVm1{1};
@@ -64,6 +65,8 @@ inline constexpr NextHopId kHopBlackhole{6};
 inline constexpr NextHopId kHopUnreachable{7};
 inline constexpr NextHopId kHopIncomplete{8};
 inline constexpr NextHopId kHopGone{9};
+inline constexpr NextHopId kHopHost{10};
+inline constexpr NextHopId kLabGroup{kMaxAdjacencies};  // set_group()
 
 inline constexpr size_t kLabFlows = 64;
 
@@ -117,6 +120,10 @@ class Lab {
     WorkerContext& context() { return context_; }
     Adjacency& adjacency(NextHopId id) { return context_.adjacencies[id.value()]; }
     void add_route(std::string_view prefix, NextHopId id);
+    // The host sees the uplink from now on, and what lacks a MAC address goes to kResolverPort.
+    void add_host_view();
+    // A group of next hops, by kLabGroup.
+    void set_group(const NextHopGroup& group);
     void remove_port(PortId id) { context_.ports[id.value()] = nullptr; }
     // The port is filtered by the union of the rules from now on; flows hear of it.
     void set_policy(PortId id, const std::vector<PolicyRule>& rules);
@@ -169,6 +176,7 @@ class Lab {
     uint32_t policy_generation_ = 0;
     std::map<uint16_t, PortConfig> configs_;
     std::map<uint16_t, std::unique_ptr<FakePort>> tx_;
+    NextHopGroup group_{};
     std::vector<rte_mbuf*> withheld_;
     WorkerContext context_;
     uint8_t fill_ = 0;

@@ -25,15 +25,25 @@ class Session:
 
 
 class Speaker:
-    """One router. What it learns by BGP goes into the namespace's main table."""
+    """One router. What it learns by BGP goes into the namespace's main table, over all equal ways."""
 
-    def __init__(self, namespace, directory, router_id, session, redistribute=None):
+    def __init__(self, namespace, directory, router_id, sessions, redistribute=None):
         self.namespace = namespace
         self.directory = directory
         self.router_id = router_id
-        self.session = session
+        self.sessions_wanted = sessions if isinstance(sessions, list) else [sessions]
         self.redistribute = redistribute
         self.processes = []
+
+    @property
+    def peers(self):
+        """(family, remote address, remote AS) of each session."""
+        return [(family, remote, s.remote_as) for s in self.sessions_wanted
+                for family, remote in (("ipv4", s.remote4), ("ipv6", s.remote6))]
+
+    @property
+    def local_as(self):
+        return self.sessions_wanted[0].local_as
 
     def write(self, name, text):
         path = self.directory / name
@@ -42,6 +52,24 @@ class Speaker:
 
     def start(self):
         raise NotImplementedError
+
+    def sessions(self):
+        """How many are established."""
+        raise NotImplementedError
+
+    def marks(self):
+        """Changes when a session is lost, though it comes back."""
+        raise NotImplementedError
+
+    def established(self):
+        return self.sessions() == len(self.peers)
+
+    def kill(self):
+        """Without a word to anybody."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes = []
 
     def route(self, address):
         """What the kernel of the namespace has for a host route; "" for nothing."""
@@ -59,60 +87,78 @@ class Frr(Speaker):
     """zebra and bgpd of the package frr, without its own service."""
 
     FOLDER = "/usr/lib/frr"
+    REDISTRIBUTE = {None: "", "host": "  redistribute kernel route-map HOST\n",
+                    "connected": "  redistribute connected\n"}
 
     def start(self):
-        s = self.session
-        kernel = "  redistribute kernel route-map HOST\n" if self.redistribute else ""
         families = "".join(
-            f" address-family {family} unicast\n{kernel}"
-            f"  neighbor {peer} activate\n  neighbor {peer} next-hop-self\n exit-address-family\n"
-            for family, peer in (("ipv4", s.remote4), ("ipv6", s.remote6)))
+            f" address-family {family} unicast\n{self.REDISTRIBUTE[self.redistribute]}  maximum-paths 8\n" +
+            "".join(f"  neighbor {peer} activate\n  neighbor {peer} next-hop-self\n"
+                    for of, peer, _ in self.peers if of == family) + " exit-address-family\n"
+            for family in ("ipv4", "ipv6"))
         peers = "".join(
-            f" neighbor {peer} remote-as {s.remote_as}\n neighbor {peer} timers connect 1\n"
-            f" neighbor {peer} advertisement-interval 0\n" for peer in (s.remote4, s.remote6))
+            f" neighbor {peer} remote-as {remote_as}\n neighbor {peer} timers connect 1\n"
+            f" neighbor {peer} advertisement-interval 0\n" for _, peer, remote_as in self.peers)
         # They run as the package's own user.
         shutil.chown(self.directory, "frr", "frr")
         zebra = self.write("zebra.conf", "log stdout\n")
         bgpd = self.write("bgpd.conf", f"""log stdout
 route-map HOST permit 10
  match interface slash32
-router bgp {s.local_as}
+router bgp {self.local_as}
  bgp router-id {self.router_id}
  no bgp ebgp-requires-policy
  no bgp default ipv4-unicast
+ bgp bestpath as-path multipath-relax
 {peers}{families}""")
         for program, config in (("zebra", zebra), ("bgpd", bgpd)):
+            vty = self.directory / f"{program}.vty"
+            vty.unlink(missing_ok=True)
             log = open(self.directory / f"{program}.log", "w", encoding="ascii")
             with log:
                 self.processes.append(self.namespace.start(
                     f"{self.FOLDER}/{program}", "-f", config, "-i", self.directory / f"{program}.pid",
                     "-z", self.directory / "zserv.api", "--vty_socket", self.directory,
                     "-P", 0, stdout=log))
-            until(lambda p=program: (self.directory / f"{p}.vty").exists(), f"{program} of {self.namespace.label}")
+            until(vty.exists, f"{program} of {self.namespace.label}")
 
     def sessions(self):
-        """How many are established."""
-        text = self.namespace.run("vtysh", "--vty_socket", self.directory, "-c", "show bgp neighbors").stdout
-        return len(re.findall(r"BGP state = Established", text))
+        return len(re.findall(r"BGP state = Established", self.ask("show bgp neighbors")))
+
+    def marks(self):
+        return re.findall(r"Connections established \d+; dropped \d+", self.ask("show bgp neighbors"))
+
+    def ask(self, *commands):
+        words = [word for command in commands for word in ("-c", command)]
+        return self.namespace.run("vtysh", "--vty_socket", self.directory, *words).stdout
+
+    def shut(self):
+        """Takes the router out of service, as for maintenance: its neighbours withdraw what it told them."""
+        self.ask("configure terminal", f"router bgp {self.local_as}",
+                 *(f"neighbor {peer} shutdown" for _, peer, _ in self.peers))
 
 
 class Bird(Speaker):
     """The package bird2, without its own service."""
 
+    REDISTRIBUTE = {None: "false", "host": f"krt_source = {PROTOCOL}", "connected": "source = RTS_DEVICE"}
+
     def start(self):
-        s = self.session
-        wanted = f"krt_source = {PROTOCOL}" if self.redistribute else "false"
-        learn = " learn;" if self.redistribute else ""
+        own = self.REDISTRIBUTE[self.redistribute]
+        learn = " learn;" if self.redistribute == "host" else ""
+        direct = "protocol direct { ipv4; ipv6; }\n" if self.redistribute == "connected" else ""
+        imported = own if self.redistribute == "host" else "false"
         kernel = "".join(
-            f"protocol kernel {{{learn} {family} {{ import where {wanted}; "
+            f"protocol kernel {{{learn} merge paths on; {family} {{ import where {imported}; "
             f"export where source = RTS_BGP; }}; }}\n" for family in ("ipv4", "ipv6"))
         sessions = "".join(
-            f"protocol bgp tor{family[-1]} {{\n local as {s.local_as};\n neighbor {peer} as {s.remote_as};\n"
+            f"protocol bgp peer{i} {{\n local as {self.local_as};\n neighbor {peer} as {remote_as};\n"
             f" connect retry time 1; connect delay time 0; error wait time 1, 2;\n"
-            f" {family} {{ import all; next hop self; export where {wanted}; }};\n}}\n"
-            for family, peer in (("ipv4", s.remote4), ("ipv6", s.remote6)))
+            f" {family} {{ import all; next hop self; export where source = RTS_BGP || {own}; }};\n}}\n"
+            for i, (family, peer, remote_as) in enumerate(self.peers))
         config = self.write("bird.conf", f"log stderr all;\nrouter id {self.router_id};\n"
-                                         f"protocol device {{ }}\n{kernel}{sessions}")
+                                         f"protocol device {{ }}\n{direct}{kernel}{sessions}")
+        self.control.unlink(missing_ok=True)
         with open(self.directory / "bird.log", "w", encoding="ascii") as log:
             self.processes.append(self.namespace.start(
                 "bird", "-f", "-c", config, "-s", self.control, "-P", self.directory / "bird.pid",
@@ -123,7 +169,16 @@ class Bird(Speaker):
     def control(self):
         return self.directory / "bird.ctl"
 
+    def marks(self):
+        return re.findall(r"^(peer\d+) .*?(\S+)\s+Established", self.ask("show", "protocols"), re.MULTILINE)
+
+    def ask(self, *words):
+        return self.namespace.run("birdc", "-s", self.control, *words).stdout
+
     def sessions(self):
-        """How many are established."""
-        text = self.namespace.run("birdc", "-s", self.control, "show", "protocols").stdout
-        return len(re.findall(r"Established", text))
+        return len(re.findall(r"Established", self.ask("show", "protocols")))
+
+    def shut(self):
+        """Takes the router out of service, as for maintenance: its neighbours withdraw what it told them."""
+        for i in range(len(self.peers)):
+            self.ask("disable", f"peer{i}")

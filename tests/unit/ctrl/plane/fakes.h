@@ -46,6 +46,10 @@ class FakeDevices final : public Devices {
         intent.queues = spec.queues;
         return open(id, intent);
     }
+    Result<DeviceHandles> open_host_view(PortId id, const UplinkSpec&, const Mac&) override {
+        return open(id, PortIntent{});
+    }
+    void set_carrier(PortId view, bool up) override { carriers[view] = up; }
     void close(PortId id, std::function<void()> done) override {
         closed.push_back(id);
         devices.erase(id);
@@ -61,6 +65,7 @@ class FakeDevices final : public Devices {
     std::vector<PortId> opened;
     std::vector<PortId> closed;
     std::function<void(const DeviceEvent&)> listener;
+    std::map<PortId, bool> carriers;
     bool refuse = false;
 };
 

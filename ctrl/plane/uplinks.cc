@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of the forwarding plane that is about uplinks: the ports, the host's views of them, and
+// the neighbours and routes that are learnt there.
+#include "ctrl/plane/forwarding_plane.h"
+
+#include <utility>
+
+namespace slash32 {
+
+Result<PortId> ForwardingPlane::add_uplink(const UplinkSpec& spec) {
+    Result<PortId> id = allocate_id();
+    if (!id) return id;
+    auto fresh = std::make_unique<Port>();
+    fresh->spec = spec;
+    fresh->actual.since_ms = unix_ms();
+    const auto device = devices_.open_uplink(*id, spec, fresh->mac);
+    if (!device) {
+        free_ids_.push_back(*id);
+        return tl::unexpected<Error>(device.error());
+    }
+    next_hops_.set_link(
+        *id, PortLink{Mac{}, fresh->mac, spec.mtu, spec.has_host_view() && resolver_ != nullptr});
+    ports_.emplace(*id, std::move(fresh));
+    if (spec.has_host_view()) {
+        if (auto added = add_host_view(*id); !added) return tl::unexpected<Error>(added.error());
+    }
+    use_device(*id, *device);
+    return id;
+}
+
+// REQUIRES: the uplink's device is open, and no worker knows of it yet.
+Result<void> ForwardingPlane::add_host_view(PortId uplink) {
+    Port& owner = port(uplink);
+    Result<PortId> id = allocate_id();
+    if (!id) return tl::unexpected<Error>(id.error());
+    auto fresh = std::make_unique<Port>();
+    fresh->spec = HostView{uplink};
+    fresh->mac = owner.mac;
+    fresh->actual.since_ms = unix_ms();
+    const auto device = devices_.open_host_view(*id, std::get<UplinkSpec>(owner.spec), owner.mac);
+    if (!device) {
+        free_ids_.push_back(*id);
+        return tl::unexpected<Error>(device.error());
+    }
+    ports_.emplace(*id, std::move(fresh));
+    owner.host_view = *id;
+    // What the host sends waits in the interface until the uplink is there.
+    use_device(*id, *device);
+    return {};
+}
+
+void ForwardingPlane::set_resolver(TxPort* tx) {
+    resolver_ = compile_resolver(tx);
+    publisher_.broadcast(Command::set_port(kResolverPort, resolver_.get()));
+}
+
+void ForwardingPlane::set_uplink_addresses(PortId uplink, std::vector<IpAddress> addresses) {
+    Port& owner = port(uplink);
+    if (owner.addresses == addresses) return;
+    owner.addresses = std::move(addresses);
+    publish_config(uplink);
+}
+
+void ForwardingPlane::learn_neighbor(PortId uplink, const IpAddress& address,
+                                     const std::optional<LearnedNeighbor>& neighbor) {
+    next_hops_.learn_neighbor(uplink, address, neighbor);
+}
+
+void ForwardingPlane::set_hop_group(NextHopId group, std::vector<GroupMember> members) {
+    groups_.set_members(group, std::move(members));
+    for (const VrfId vrf : learned_vrfs_)
+        routes_changed(vrf);
+}
+
+void ForwardingPlane::remove_hop_group(NextHopId group) {
+    groups_.remove(group);
+}
+
+Result<void> ForwardingPlane::learn_route(VrfId vrf, const IpPrefix& prefix, NextHopId group) {
+    const auto present = fib_.get(vrf, prefix);
+    if (present && !is_group(*present)) return {};  // an owner's
+    auto added = fib_.add(vrf, prefix, group);
+    if (!added) return added;
+    learned_vrfs_.insert(vrf);
+    routes_changed(vrf);
+    return {};
+}
+
+void ForwardingPlane::forget_route(VrfId vrf, const IpPrefix& prefix) {
+    const auto present = fib_.get(vrf, prefix);
+    if (!present || !is_group(*present)) return;
+    fib_.remove(vrf, prefix);
+    routes_changed(vrf);
+}
+
+}  // namespace slash32

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between an uplink and the host's view of it, a TAP interface: what the host sends goes out of the
+// wire, and what the link's other routers and hosts say to the host reaches it. Packets to the
+// host's own addresses follow in the route stage.
+#include "dp/packet/headers.h"
+#include "dp/packet/nd.h"
+#include "dp/stage/disposition.h"
+#include "dp/stage/stages.h"
+#include "dp/stage/to_host.h"
+
+#include <rte_mbuf.h>
+
+#include <bit>
+
+namespace slash32 {
+
+void take_from_host(WorkerContext& context, Burst& burst) {
+    if (burst.in->kind != PortKind::kHost) [[likely]]
+        return;
+    PortCounters& counters = context.port_counters(burst.in->id);
+    counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
+    burst.offload = 0;
+    uint64_t bytes = 0;
+    for_each_packet(burst.live, [&](unsigned i) {
+        bytes += burst.packets[i]->pkt_len;
+        burst.meta[i] = PacketMeta{};
+        pass(burst, i, burst.in->twin);
+    });
+    counters.rx_bytes.add(bytes);
+}
+
+void give_to_host(WorkerContext& context, Burst& burst) {
+    if (burst.in->twin == kNoPort) [[likely]]
+        return;
+    uint32_t mask = burst.live & (burst.foreign | burst.arp | burst.group);
+    // Neighbour discovery between global addresses.
+    for_each_packet(burst.live & burst.icmp6 & ~mask, [&](unsigned i) {
+        mask |= static_cast<uint32_t>(is_neighbour_discovery(burst.meta[i])) << i;
+    });
+    for_each_packet(mask, [&](unsigned i) { to_host(context, burst, i); });
+}
+
+}  // namespace slash32

@@ -9,13 +9,15 @@ MESON_ARGS ?=
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint lint-all bench bench-publish install clean
+.PHONY: help deps build demo demo-fabric test lint lint-all bench bench-publish install clean
 
 help:
 	@echo 'slash32: a userspace router for hypervisors'
 	@echo
 	@echo '  make demo           two virtual machines and the router between them, step by step'
 	@echo '                      KEEP=1 leaves them running, with commands to try'
+	@echo '  make demo-fabric    two hypervisors in a fabric of BGP routers; links cut, machines moved'
+	@echo '                      BGP=bird instead of FRR'
 	@echo '  make test           every test; the last line is "N passed, N failed"'
 	@echo '                      T=pattern runs some, STRICT=1 fails on a skip'
 	@echo '  make bench          measure, and write build/bench.json'
@@ -47,6 +49,11 @@ demo:
 	@.ci/deps.sh demo
 	$(compile)
 	@.ci/hugepages.sh 1024 $(PYTHON) tests/demo/demo.py --build $(BUILD) $(if $(filter-out 0,$(KEEP)),--keep)
+
+demo-fabric:
+	@.ci/deps.sh test
+	$(compile)
+	@$(PYTHON) tests/fabric/demo.py --build $(BUILD) $(if $(BGP),--bgp $(BGP))
 
 test:
 	@.ci/deps.sh test

@@ -10,7 +10,7 @@ using rpc::Json;
 using rpc::Reply;
 using rpc::Session;
 
-const std::array<Api::MethodEntry, 40> Api::kMethods = {{
+const std::array<Api::MethodEntry, 43> Api::kMethods = {{
     {"status", &Api::status},
     {"port.apply", &Api::port_apply},
     {"port.delete", &Api::port_delete},
@@ -46,6 +46,9 @@ const std::array<Api::MethodEntry, 40> Api::kMethods = {{
     {"worker.stages", &Api::worker_stages},
     {"rings", &Api::rings},
     {"memory", &Api::memory},
+    {"host.status", &Api::host_status},
+    {"host.drain", &Api::host_drain},
+    {"host.undrain", &Api::host_undrain},
     {"log.get", &Api::log_get},
     {"log.set", &Api::log_set},
     {"explain", &Api::explain},

@@ -51,6 +51,7 @@ class Api final : public rpc::Handler {
     void set_conntrack(ConntrackService* conntrack) { conntrack_ = conntrack; }
     // nullptr: nothing is announced.
     void set_announce(const AnnounceService* announce) { announce_ = announce; }
+    void set_host(HostService* host) { host_ = host; }
     // A sentence for `status`.
     void add_warning(std::string warning) { warnings_.push_back(std::move(warning)); }
 
@@ -69,7 +70,7 @@ class Api final : public rpc::Handler {
         std::string_view name;
         Method method;
     };
-    static const std::array<MethodEntry, 40> kMethods;
+    static const std::array<MethodEntry, 43> kMethods;
 
     // ports.cc
     void port_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -133,6 +134,10 @@ class Api final : public rpc::Handler {
     // stats.cc
     void stats(rpc::Session&, const rpc::Json&, rpc::Reply);
     void worker_stages(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void host_status(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void host_drain(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void host_undrain(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void set_drain(Drain drain, rpc::Reply reply);
     // explain.cc
     void explain(rpc::Session&, const rpc::Json&, rpc::Reply);
     void capture_start(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -159,6 +164,7 @@ class Api final : public rpc::Handler {
     CaptureService* capture_ = nullptr;
     ConntrackService* conntrack_ = nullptr;
     const AnnounceService* announce_ = nullptr;
+    HostService* host_ = nullptr;
     EventLog events_;
     SyncSets syncs_;
     std::set<uint64_t> followed_;  // sessions

@@ -129,6 +129,40 @@ class AnnounceService {
     virtual std::vector<IpAddress> announced(PortId) const = 0;
 };
 
+// Of a host on its way out of service: its VMs' routes are withdrawn, or made worse than others',
+// and it takes no new ports.
+enum class Drain : uint8_t { kNone, kWithdraw, kWorsen };
+
+struct HostStatus {
+    Drain drain = Drain::kNone;
+    bool announces = false;   // there is a host link: the rest of this part holds
+    uint64_t announced = 0;   // routes that stand in the kernel
+    std::string problem;      // why not all do
+    bool follows = false;     // the host has a view of an uplink: the rest holds
+    bool complete = false;    // the kernel's tables have been read
+    uint64_t prefixes = 0;    // with a route of the kernel
+    uint64_t groups = 0;      // of next hops
+    uint64_t unresolved = 0;  // routes that lead to no uplink
+    uint64_t failed = 0;      // routes that found no room
+    uint64_t messages = 0;    // of netlink
+    uint64_t dumps = 0;       // of all tables
+    uint64_t overruns = 0;    // of the netlink socket
+    uint64_t unknown = 0;     // messages that are not known
+    uint64_t neighbors = 0;   // that answer
+    uint64_t neighbors_failed = 0;
+    uint64_t packets_held = 0;      // now, for a neighbour's answer
+    uint64_t packets_released = 0;  // sent on with it
+    uint64_t packets_lost = 0;      // not
+};
+
+class HostService {
+  public:
+    virtual ~HostService() = default;
+    virtual HostStatus status() const = 0;
+    // Durable when it returns. Errors: kUnavailable, with nothing changed.
+    virtual Result<void> set_drain(Drain drain) = 0;
+};
+
 class CaptureService {
   public:
     virtual ~CaptureService() = default;

@@ -97,6 +97,7 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
     add_conntrack(*app, context);
     add_show(*app, context);
     add_worker(*app, context);
+    add_host(*app, context);
     add_watch(*app, context);
     add_explain(*app, context);
     add_capture(*app, context);

@@ -22,6 +22,7 @@ void add_addrset(CLI::App& app, Context& context);
 void add_conntrack(CLI::App& app, Context& context);
 void add_show(CLI::App& app, Context& context);
 void add_worker(CLI::App& app, Context& context);
+void add_host(CLI::App& app, Context& context);
 void add_watch(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
 void add_capture(CLI::App& app, Context& context);

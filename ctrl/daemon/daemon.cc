@@ -17,6 +17,7 @@
 #include "ctrl/punt/announcement.h"
 #include "ctrl/punt/denied.h"
 #include "ctrl/routing/announcer.h"
+#include "ctrl/routing/host_control.h"
 #include "ctrl/routing/host_link.h"
 #include "ctrl/routing/kernel_routing.h"
 #include "ctrl/rpc/clock_text.h"
@@ -35,6 +36,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -148,6 +150,7 @@ struct Daemon::Parts {
           watchdog(io) {}
 
     Result<void> start();
+    Result<void> start_holder();
     Result<void> start_plane();
     Result<void> start_intent();
     Result<void> start_host_link();
@@ -168,6 +171,7 @@ struct Daemon::Parts {
     // The executor of what may outlive a turn of the loop; see Executor in ctrl/intent/store.h.
     Executor executor = [this](std::function<void()> f) { asio::post(io, std::move(f)); };
 
+    std::unique_ptr<HolderClient> holder;
     DataPlane dataplane;
     DeviceAdapter devices;
     std::unique_ptr<ForwardingPlane> plane;
@@ -175,6 +179,7 @@ struct Daemon::Parts {
     std::unique_ptr<Intent> intent;
     std::unique_ptr<Announcer> announcer;
     std::unique_ptr<KernelRouting> routing;
+    std::unique_ptr<HostControl> host;
     std::unique_ptr<DaemonTelemetry> telemetry;
     std::unique_ptr<Explainer> explainer;
     std::unique_ptr<Conntrack> conntrack;
@@ -222,6 +227,7 @@ Result<void> Daemon::Parts::start() {
     });
     std::signal(SIGPIPE, SIG_IGN);
 
+    if (auto started = start_holder(); !started) return started;
     if (auto started = start_plane(); !started) return started;
     if (auto started = start_intent(); !started) return started;
     if (auto started = start_host_link(); !started) return started;
@@ -229,11 +235,28 @@ Result<void> Daemon::Parts::start() {
     return start_serving();
 }
 
+// Before there are threads: it starts a process.
+Result<void> Daemon::Parts::start_holder() {
+    const bool needed = !config.host_interface.empty() ||
+                        std::ranges::any_of(config.uplinks, &UplinkSpec::has_host_view);
+    const std::string path = config.run_dir + "/holder.sock";
+    if (!needed || config.host_hold_seconds == 0) {
+        HolderClient::let_go(path);
+        return {};
+    }
+    auto opened = HolderClient::open(
+        {.path = path, .seconds = static_cast<unsigned>(config.host_hold_seconds)});
+    if (!opened) return tl::unexpected<Error>(opened.error());
+    holder = std::move(*opened);
+    return {};
+}
+
 Result<void> Daemon::Parts::start_plane() {
     if (auto prepared = dataplane.prepare(config); !prepared) return prepared;
     auto started = devices.start({.pool = dataplane.pool(),
                                   .synchronize = [this] { dataplane.synchronize(); },
-                                  .workers = dataplane.worker_count()});
+                                  .workers = dataplane.worker_count(),
+                                  .holder = holder.get()});
     if (!started) return started;
     const RouterIdentity router{*parse_mac(config.router_mac), parse_ip(config.gateway4)->ipv4(),
                                 parse_ip(config.gateway6)->ipv6()};
@@ -306,7 +329,9 @@ Result<void> Daemon::Parts::start_host_link() {
         if (auto staged = wanted->stage(host_port(link)); !staged) return staged;
     }
     intent->write([wanted](State& state) { return plan(state, *wanted, false); },
-                  [](const Result<Done>& done) {
+                  [this](const Result<Done>& done) {
+                      // Every interface that the configuration names has been made by now.
+                      if (holder) holder->drop_untaken();
                       if (done) return;
                       log("routing").error("no link to the host: {}", done.error().message);
                   });
@@ -355,6 +380,12 @@ Result<void> Daemon::Parts::start_serving() {
     api->set_explain(explainer.get());
     api->set_conntrack(conntrack.get());
     api->set_announce(announcer.get());
+    host = std::make_unique<HostControl>(HostControl::Options{
+        .path = config.state_dir.empty() ? "" : config.state_dir + "/drained",
+        .refuse_new_ports = [this](bool refuse) { intent->refuse_new_ports(refuse); },
+        .announcer = announcer.get(),
+        .routing = routing.get()});
+    api->set_host(host.get());
     captures = std::make_unique<CaptureManager>(dataplane.publisher());
     api->set_capture(captures.get());
     plane->on_removed([this](PortId id) { captures->end_port(id); });

@@ -88,6 +88,7 @@ Result<void> DeviceAdapter::start(const Options& options) {
     uplink_ =
         std::make_unique<UplinkDriver>(UplinkDriver::Options{.pool = options.pool, .event = hook});
     workers_ = static_cast<uint16_t>(options.workers);
+    holder_ = options.holder;
     return {};
 }
 
@@ -113,14 +114,26 @@ Result<DeviceHandles> DeviceAdapter::open_vhost(PortId id, const PortIntent& int
 
 Result<DeviceHandles> DeviceAdapter::open_tap(PortId id, const PortIntent& intent) {
     const std::string& interface = intent.tap.empty() ? intent.name : intent.tap;
-    const auto added = tap_->add(TapPortSpec{.id = id,
-                                             .interface = interface,
-                                             .queue_pairs = intent.queues,
-                                             .mtu = intent.mtu,
-                                             .mac = intent.mac,
-                                             // Or the routes over it would go with the daemon.
-                                             .persistent = intent.owner == kHostOwner});
+    const TapPortSpec spec{.id = id,
+                           .interface = interface,
+                           .queue_pairs = intent.queues,
+                           .mtu = intent.mtu,
+                           .mac = intent.mac};
+    if (intent.owner == kHostOwner) return add_held(spec);
+    const auto added = tap_->add(spec);
     if (!added) return tl::unexpected<Error>(added.error());
+    return handles_of(*added);
+}
+
+// An interface of the host's, whose routes, addresses and sessions shall outlive the daemon.
+Result<DeviceHandles> DeviceAdapter::add_held(TapPortSpec spec) {
+    if (holder_ != nullptr) spec.adopted = holder_->take(spec.interface);
+    const auto added = tap_->add(spec);
+    if (!added) return tl::unexpected<Error>(added.error());
+    if (holder_ != nullptr) {
+        holder_->keep(spec.interface, tap_->descriptor(spec.id));
+        held_[spec.id] = spec.interface;
+    }
     return handles_of(*added);
 }
 
@@ -140,20 +153,20 @@ Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& sp
 Result<DeviceHandles> DeviceAdapter::open_host_view(PortId id, const UplinkSpec& spec,
                                                     const Mac& mac) {
     // Without offloads: what the host sends goes on the wire as it is.
-    const auto added = tap_->add(TapPortSpec{.id = id,
-                                             .interface = spec.name,
-                                             .queue_pairs = 1,
-                                             .mtu = spec.mtu,
-                                             .mac = mac,
-                                             .persistent = true,
-                                             .offloads = false});
-    if (!added) return tl::unexpected<Error>(added.error());
-    kinds_[id] = PortKind::kHost;
-    return handles_of(*added);
+    auto added = add_held(TapPortSpec{.id = id,
+                                      .interface = spec.name,
+                                      .queue_pairs = 1,
+                                      .mtu = spec.mtu,
+                                      .mac = mac,
+                                      .carrier = false,
+                                      .offloads = false});
+    if (added) kinds_[id] = PortKind::kHost;
+    return added;
 }
 
 void DeviceAdapter::close(PortId id, std::function<void()> done) {
     const auto kind = kinds_.extract(id);
+    if (const auto held = held_.extract(id); !held.empty()) holder_->drop(held.mapped());
     const auto posted = [this, done = std::move(done)] { asio::post(io_, done); };
     if (kind.empty()) return posted();
     switch (kind.mapped()) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ctrl/daemon/config.h"
+#include "ctrl/holder/client.h"
 #include "ctrl/plane/devices.h"
 #include "drivers/driver_event.h"
 #include "drivers/ethdev/uplink.h"
@@ -29,6 +30,7 @@ class DeviceAdapter final : public Devices {
         rte_mempool* pool = nullptr;
         std::function<void()> synchronize;  // waits for the workers' grace period
         size_t workers = 1;
+        HolderClient* holder = nullptr;  // of the host's interfaces; nullptr: they go with us
     };
 
     DeviceAdapter(asio::io_context& io, const Config& config) : io_(io), config_(config) {}
@@ -47,6 +49,7 @@ class DeviceAdapter final : public Devices {
   private:
     Result<DeviceHandles> open_vhost(PortId, const PortIntent&);
     Result<DeviceHandles> open_tap(PortId, const PortIntent&);
+    Result<DeviceHandles> add_held(TapPortSpec spec);
     void handle(const DriverEvent& event);
 
     asio::io_context& io_;
@@ -56,6 +59,8 @@ class DeviceAdapter final : public Devices {
     std::unique_ptr<VhostDriver> vhost_;
     std::unique_ptr<TapDriver> tap_;
     std::unique_ptr<UplinkDriver> uplink_;
+    HolderClient* holder_ = nullptr;
+    std::map<PortId, std::string> held_;  // interfaces
     std::map<PortId, PortKind> kinds_;
     std::function<void(const DeviceEvent&)> listener_;
 };

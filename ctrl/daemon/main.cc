@@ -3,12 +3,16 @@
 #include "ctrl/daemon/config.h"
 #include "ctrl/daemon/daemon.h"
 #include "ctrl/daemon/version.h"
+#include "ctrl/holder/client.h"
+#include "ctrl/holder/holder.h"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -105,5 +109,9 @@ int run(int argc, char** argv) {
 }  // namespace slash32
 
 int main(int argc, char** argv) {
+    using namespace slash32;
+    // What the daemon starts itself as; see ctrl/holder/holder.h.
+    if (argc == 4 && std::string_view(argv[1]) == kHolderArgument)
+        return run_holder(argv[2], kHolderSocket, static_cast<unsigned>(std::atoi(argv[3])));
     return slash32::run(argc, argv);
 }

@@ -58,6 +58,8 @@ class Intent {
 
     // Uplinks of the configuration, before restore(). Errors: kConflict (name), kLimit.
     Result<void> add_uplink(const UplinkSpec& spec, PortId id);
+    // While the host is drained.
+    void refuse_new_ports(bool refuse) { state_.draining = refuse; }
     // The host's view of the uplink, by the name host_view_name().
     Result<void> add_host_view(const UplinkSpec& spec, PortId id);
     // Reads the store and drives the plane. What cannot be carried out is kept and reported.

@@ -70,6 +70,10 @@ Result<void> PortPlanner::upsert(const PortApply& request, const std::string& pa
                               fmt::format("port {}", wanted.name));
         if (!ok) return ok;
     }
+    if (!slot.record && state_.draining && wanted.owner != kHostOwner) {
+        return fail(ErrorCode::kConflict, path_of(place, "name"),
+                    "this host is being drained: it takes no new ports");
+    }
     touched_.emplace(wanted.name, *index);
     change_.port = *index;
     auto record = std::make_shared<PortRecord>(PortRecord{wanted, 0});

@@ -38,6 +38,7 @@ class State {
     std::map<std::string, uint16_t, std::less<>> sockets;  // path → port index
     std::map<std::string, uint16_t, std::less<>> taps;     // interface name → port index
     uint64_t revision = 0;
+    bool draining = false;  // no new ports, but the host's own
 
     // The index of an owner's name. Errors: kLimit.
     Result<uint32_t> owner(std::string_view name) { return owners.index(name, live_changes_ == 0); }

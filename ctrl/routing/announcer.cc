@@ -20,6 +20,9 @@ constexpr auto kSettle = 20ms;
 // After a failure, should no notification come.
 constexpr auto kRetry = 1000ms;
 
+// Above any that an operator would give a route; a routing daemon sees it as the kernel's metric.
+constexpr uint32_t kDrainedMetric = 1'000'000'000;
+
 KernelRoute over(uint32_t interface, KernelRoute route) {
     route.interface = interface;
     return route;
@@ -56,12 +59,14 @@ Result<std::unique_ptr<Announcer>> Announcer::start(asio::io_context& io, Option
 
 Announcer::Routes Announcer::routes_of(const Reachable& reachable) const {
     Routes routes;
+    if (drain_ == Drain::kWithdraw) return routes;
+    const uint32_t worse = drain_ == Drain::kWorsen ? kDrainedMetric : 0;
     for (const IpAddress& address : reachable.addresses) {
-        routes.insert(
-            KernelRoute{.prefix = IpPrefix{address, address.bits()},
-                        .table = reachable.table != 0 ? reachable.table : options_.table,
-                        .metric = reachable.metric != 0 ? reachable.metric : options_.metric,
-                        .interface = 0});
+        routes.insert(KernelRoute{
+            .prefix = IpPrefix{address, address.bits()},
+            .table = reachable.table != 0 ? reachable.table : options_.table,
+            .metric = (reachable.metric != 0 ? reachable.metric : options_.metric) + worse,
+            .interface = 0});
     }
     return routes;
 }
@@ -70,8 +75,10 @@ void Announcer::set_port(PortId port, const Reachable& reachable) {
     Routes routes = routes_of(reachable);
     // What is new first, so that what stays never blinks.
     claim(routes);
-    Routes before = std::exchange(ports_[port], std::move(routes));
-    if (ports_[port].empty()) ports_.erase(port);
+    Port& owner = ports_[port];
+    owner.reachable = reachable;
+    Routes before = std::exchange(owner.routes, std::move(routes));
+    if (reachable.addresses.empty()) ports_.erase(port);
     if (reachable.linger > 0ms && !before.empty()) {
         lingering_.push_back(Lingering{.port = reachable.removed ? kNoPort : port,
                                        .routes = std::move(before),
@@ -83,11 +90,21 @@ void Announcer::set_port(PortId port, const Reachable& reachable) {
     if (reachable.linger == 0ms) end_lingering(port);
 }
 
+void Announcer::set_drain(Drain drain) {
+    if (std::exchange(drain_, drain) == drain) return;
+    for (auto& [id, port] : ports_) {
+        // The worse route stands before the better one goes.
+        Routes routes = routes_of(port.reachable);
+        claim(routes);
+        disclaim(std::exchange(port.routes, std::move(routes)));
+    }
+}
+
 std::vector<IpAddress> Announcer::announced(PortId port) const {
     std::vector<IpAddress> addresses;
     const auto found = ports_.find(port);
     if (found == ports_.end()) return addresses;
-    for (const KernelRoute& route : found->second) {
+    for (const KernelRoute& route : found->second.routes) {
         if (standing_.contains(route)) addresses.push_back(route.prefix.address);
     }
     return addresses;

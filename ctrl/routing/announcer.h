@@ -47,6 +47,10 @@ class Announcer final : public AnnounceService {
     // move) stands until neither has it.
     void set_port(PortId port, const Reachable& reachable);
 
+    // All ports' routes go, or become worse than any other router's (kDrainedMetric more), or are
+    // as they were.
+    void set_drain(Drain drain);
+
     std::vector<IpAddress> announced(PortId port) const override;
     // Routes that stand in the kernel, those held from before included.
     size_t count() const { return standing_.size(); }
@@ -79,7 +83,12 @@ class Announcer final : public AnnounceService {
     const Options options_;
     std::unique_ptr<RouteSocket> socket_;
     std::unique_ptr<RouteMonitor> monitor_;
-    std::map<PortId, Routes> ports_;
+    struct Port {
+        Reachable reachable;
+        Routes routes;
+    };
+    std::map<PortId, Port> ports_;
+    Drain drain_ = Drain::kNone;
     std::vector<Lingering> lingering_;
     std::map<KernelRoute, unsigned> wanted_;  // by how many
     Routes standing_;                         // in the kernel, as far as we know

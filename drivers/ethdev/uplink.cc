@@ -5,6 +5,8 @@
 #include "drivers/ethdev/queue.h"
 
 #include <fmt/format.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <rte_dev.h>
@@ -51,7 +53,12 @@ bool interface_runs(int socket, const std::string& name) {
     ifreq request{};
     name.copy(request.ifr_name, sizeof request.ifr_name - 1);
     constexpr int kRuns = IFF_UP | IFF_RUNNING;
-    return ioctl(socket, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & kRuns) == kRuns;
+    if (ioctl(socket, SIOCGIFFLAGS, &request) != 0 || (request.ifr_flags & kRuns) != kRuns)
+        return false;
+    // The flags may tell of a loss up to a second late: the kernel saves up such events.
+    ethtool_value link{.cmd = ETHTOOL_GLINK, .data = 0};
+    request.ifr_data = reinterpret_cast<char*>(&link);
+    return ioctl(socket, SIOCETHTOOL, &request) != 0 || link.data != 0;
 }
 
 uint32_t offloads_of(uint64_t capabilities) {

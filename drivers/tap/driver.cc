@@ -59,6 +59,32 @@ ifreq request_for(const std::string& name) {
     return request;
 }
 
+// Header and offloads of a queue.
+bool set_up_queue(int fd, const TapPortSpec& s) {
+    int header_bytes = sizeof(VirtioNetHeader);
+    // What the kernel may leave to us: checksums and TCP segmentation. ECN is left out, as for
+    // vhost-user.
+    const unsigned long accepted = s.offloads ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
+    return ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) == 0 &&
+           ioctl(fd, TUNSETOFFLOAD, accepted) == 0;
+}
+
+// Whether the adopted descriptor is a queue of the interface, and such as we make them.
+bool take_over(const TapPortSpec& s) {
+    ifreq request{};
+    if (s.queue_pairs != 1 || ioctl(s.adopted, TUNGETIFF, &request) != 0) return false;
+    constexpr int kOurs = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    const int flags = request.ifr_flags;
+    return s.interface == request.ifr_name && (flags & kOurs) == kOurs &&
+           (flags & IFF_MULTI_QUEUE) == 0 && set_up_queue(s.adopted, s);
+}
+
+void set_carrier_of(int fd, bool up) {
+    unsigned carrier = up ? 1 : 0;
+    // Kernels before 5.0 have no such call: there is always a carrier.
+    ioctl(fd, TUNSETCARRIER, &carrier);
+}
+
 // One queue of the interface; the first one makes it.
 Result<int> open_queue(const TapPortSpec& s, bool first) {
     const int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -70,15 +96,9 @@ Result<int> open_queue(const TapPortSpec& s, bool first) {
     ifreq request = request_for(s.interface);
     int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     if (s.queue_pairs > 1) flags |= IFF_MULTI_QUEUE;
-    if (first && !s.persistent) flags |= IFF_TUN_EXCL;
+    if (first) flags |= IFF_TUN_EXCL;
     request.ifr_flags = static_cast<short>(flags);
-    int header_bytes = sizeof(VirtioNetHeader);
-    // What the kernel may leave to us: checksums and TCP segmentation. ECN is left out, as for
-    // vhost-user.
-    const unsigned long accepted = s.offloads ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0;
-    if (ioctl(fd, TUNSETIFF, &request) == 0 && ioctl(fd, TUNSETVNETHDRSZ, &header_bytes) == 0 &&
-        ioctl(fd, TUNSETOFFLOAD, accepted) == 0)
-        return fd;
+    if (ioctl(fd, TUNSETIFF, &request) == 0 && set_up_queue(fd, s)) return fd;
     const int error = errno;
     close(fd);
     switch (error) {
@@ -113,7 +133,12 @@ Result<void> configure(const TapPortSpec& s) {
     ifreq request = request_for(s.interface);
     request.ifr_mtu = s.mtu;
     if (ioctl(fd, SIOCSIFMTU, &request) != 0) return failed("mtu");
-    if (s.mac) {
+    request = request_for(s.interface);
+    const bool has_mac =
+        s.mac && ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
+        std::memcmp(request.ifr_hwaddr.sa_data, s.mac->bytes.data(), s.mac->bytes.size()) == 0;
+    // Setting the same again would make the kernel forget its neighbours.
+    if (s.mac && !has_mac) {
         request = request_for(s.interface);
         request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
         std::memcpy(request.ifr_hwaddr.sa_data, s.mac->bytes.data(), s.mac->bytes.size());
@@ -137,6 +162,7 @@ struct TapDriver::Port {
     std::vector<int> fds;
     std::vector<std::unique_ptr<TapRxQueue>> rx;
     TapTxPort tx;
+    bool adopted = false;
     bool failed = false;  // the driver's thread
 
     ~Port() {
@@ -172,19 +198,21 @@ Result<PortHandles> TapDriver::add(const TapPortSpec& spec) {
     }
     auto port = std::make_shared<Port>();
     port->spec = spec;
-    for (uint16_t i = 0; i < spec.queue_pairs; ++i) {
+    if (spec.adopted >= 0) {
+        if (take_over(spec)) {
+            port->fds.push_back(spec.adopted);
+            port->adopted = true;
+        } else {
+            close(spec.adopted);
+        }
+    }
+    for (uint16_t i = port->adopted; i < spec.queue_pairs; ++i) {
         const auto fd = open_queue(spec, i == 0);
         if (!fd) return tl::unexpected(fd.error());
         port->fds.push_back(*fd);
     }
-    if (ioctl(port->fds[0], TUNSETPERSIST, spec.persistent ? 1ul : 0ul) != 0) {
-        return fail(ErrorCode::kUnavailable, "persistent",
-                    fmt::format("cannot set it on {}: {}", spec.interface, error_text(errno)));
-    }
-    if (auto ok = configure(spec); !ok) {
-        ioctl(port->fds[0], TUNSETPERSIST, 0ul);
-        return tl::unexpected(ok.error());
-    }
+    if (auto ok = configure(spec); !ok) return tl::unexpected(ok.error());
+    if (!port->adopted) set_carrier_of(port->fds[0], spec.carrier);
     PortHandles handles;
     for (uint16_t i = 0; i < spec.queue_pairs; ++i) {
         auto queue = std::make_unique<TapRxQueue>();
@@ -239,9 +267,13 @@ void TapDriver::set_carrier(PortId id, bool up) {
     const std::lock_guard lock(mutex_);
     const auto found = ports_.find(id.value());
     if (found == ports_.end()) return;
-    unsigned carrier = up ? 1 : 0;
-    // Kernels before 5.0 have no such call: there the carrier stays.
-    ioctl(found->second->fds[0], TUNSETCARRIER, &carrier);
+    set_carrier_of(found->second->fds[0], up);
+}
+
+int TapDriver::descriptor(PortId id) {
+    const std::lock_guard lock(mutex_);
+    const auto found = ports_.find(id.value());
+    return found == ports_.end() ? -1 : found->second->fds[0];
 }
 
 void TapDriver::remove(PortId id, std::function<void()> done) {
@@ -254,7 +286,6 @@ void TapDriver::remove(PortId id, std::function<void()> done) {
         }
     }
     post([port = std::move(port), done = std::move(done)]() mutable {
-        if (port && port->spec.persistent) ioctl(port->fds[0], TUNSETPERSIST, 0ul);
         port.reset();
         if (done) done();
     });

@@ -36,11 +36,11 @@ struct TapPortSpec {
     uint16_t mtu = 1500;     // of the interface
     std::optional<Mac> mac;  // of the interface: the VM's address; else the kernel's choice
     bool up = true;          // sets the interface up
-    // The interface stays when the daemon ends (and is taken over when it starts again); it goes
-    // with remove(). Otherwise an interface of that name must not exist before.
-    bool persistent = false;
-    // The kernel may leave checksums and TCP segmentation to us.
-    bool offloads = true;
+    // A descriptor of the interface that somebody has kept open: it is taken over, and is the
+    // driver's from then on; with one queue only. -1: the interface is made, and must not exist.
+    int adopted = -1;
+    bool carrier = true;   // of an interface that is made
+    bool offloads = true;  // the kernel may leave checksums and TCP segmentation to us
 };
 
 class TapDriver {
@@ -51,14 +51,17 @@ class TapDriver {
     };
 
     explicit TapDriver(Options options);
-    // Closes what is left; persistent interfaces stay. REQUIRES: no worker refers to a port.
+    // Closes what is left. REQUIRES: no worker refers to a port.
     ~TapDriver();
     TapDriver(const TapDriver&) = delete;
     TapDriver& operator=(const TapDriver&) = delete;
 
     // Errors: kInvalid, kConflict (the name is taken), kForbidden, kUnavailable.
     Result<PortHandles> add(const TapPortSpec& spec);
-    // Whether the kernel's side has a carrier; it has at first.
+    // The port's first queue, for somebody to keep the interface by; -1: there is no such port. It
+    // stays the driver's.
+    int descriptor(PortId id);
+    // Whether the kernel's side has a carrier.
     void set_carrier(PortId id, bool up);
     // Ends the interface. REQUIRES: workers have acknowledged that they refer to it no more.
     void remove(PortId id, std::function<void()> done);

@@ -25,7 +25,7 @@ PORTS = ("vm1", "vm2")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def _run(*argv: object, text: str | None = None) -> str:
+def run(*argv: object, text: str | None = None) -> str:
     words = [str(word) for word in argv]
     done = subprocess.run(words, input=text, text=True, capture_output=True, check=False, timeout=60)
     if done.returncode != 0:
@@ -82,20 +82,20 @@ class Kernel:
 
     def set_up(self, rules: list[dict[str, Any]]) -> None:
         for namespace in (self.router, self.generator):
-            _run("ip", "netns", "add", namespace)
+            run("ip", "netns", "add", namespace)
         self._in_router("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.default.disable_ipv6=1",
                         "net.ipv6.conf.all.disable_ipv6=1")
         batch = []
         ports = zip(PORTS, traffic.MACS, traffic.SOURCES, traffic.addresses_behind())
         for port, mac, source, behind in ports:
-            _run("ip", "-n", self.router, "link", "add", port, "address", ROUTER_MAC, "type", "veth", "peer",
+            run("ip", "-n", self.router, "link", "add", port, "address", ROUTER_MAC, "type", "veth", "peer",
                  "name", port, "netns", self.generator, "address", mac)
-            _run("ip", "-n", self.generator, "link", "set", port, "up")
+            run("ip", "-n", self.generator, "link", "set", port, "up")
             batch += [f"link set {port} up", f"addr add 169.254.0.1/32 dev {port}",
                       f"route add {source}/32 dev {port}",
                       f"neigh add {source} lladdr {mac} nud permanent dev {port}"]
             batch += [f"route add {host}/32 via {source} dev {port} onlink" for host in behind]
-        _run("ip", "-n", self.router, "-batch", "-", text="\n".join(batch) + "\n")
+        run("ip", "-n", self.router, "-batch", "-", text="\n".join(batch) + "\n")
         self._in_router("nft", "-f", "-", text=_ruleset(rules))
         for port in PORTS:
             self._steer(self.router, port, self._context.worker_core)
@@ -116,11 +116,11 @@ class Kernel:
         return [f"net_af_packet{number},iface={port}" for number, port in enumerate(PORTS)]
 
     def _in_router(self, *argv: object, text: str | None = None) -> str:
-        return _run("ip", "netns", "exec", self.router, *argv, text=text)
+        return run("ip", "netns", "exec", self.router, *argv, text=text)
 
     @staticmethod
     def _steer(namespace: str, port: str, core: int) -> None:
-        _run("ip", "netns", "exec", namespace, "sh", "-c",
+        run("ip", "netns", "exec", namespace, "sh", "-c",
              f"echo {1 << core:x} > /sys/class/net/{port}/queues/rx-0/rps_cpus")
 
 

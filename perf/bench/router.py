@@ -19,14 +19,16 @@ class Router:
     with the same stored intent."""
 
     def __init__(self, context: Context, children: Children, directory: Path, poll: str = "sleep",
-                 defaults: bool = False, options: Sequence[object] = ()) -> None:
-        """defaults: nothing set but where its files lie. options: further flags."""
+                 defaults: bool = False, options: Sequence[object] = (),
+                 prefix: Sequence[object] = ()) -> None:
+        """defaults: nothing set but where its files lie. options: further flags. prefix: words of a command
+        that runs it."""
         self._children = children
         self._program = context.program("slash32d")
         self._child: Child | None = None
         self._socket = directory / "slash32.sock"
         self._argv: list[object] = [
-            self._program, "--daemon-run-dir", directory, "--daemon-state-dir", directory / "state",
+            *prefix, self._program, "--daemon-run-dir", directory, "--daemon-state-dir", directory / "state",
             "--memory-prefix", f"s32-bench-{directory.name}", "--log-level", "warning"]
         if not defaults:
             self._argv += ["--workers-cores", context.worker_core,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
-from . import control_rows, firewall, forwarding, restart, stages
+from . import control_rows, firewall, forwarding, restart, stages, uplinks
 from .context import Context
 from .figures import Figure
 
@@ -39,6 +39,8 @@ ALL = [
     Row("port", "ports added and removed under traffic", control_rows.ports),
     Row("restart", "from SIGKILL and exec to the first packet", restart.restart),
     Row("frontend", "from a frontend's return to its first packet", restart.frontend),
+    Row("kernel-routes", "routes of the kernel in bulk, and the same read at a start", uplinks.kernel_routes),
+    Row("link", "a link that is cut, and a daemon that is killed, under traffic over it", uplinks.link),
     Row("idle", "CPU time of an idle daemon with ten VMs", control_rows.idle),
     Row("memory", "memory at start", control_rows.memory),
 ]

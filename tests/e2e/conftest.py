@@ -11,12 +11,10 @@
 A daemon is a child that dies with the test run; a namespace of a run that was killed is removed by the next.
 """
 
-import itertools
 import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,9 +23,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import support  # noqa: E402
+from support.resources import DPDK_RUN_DIR, Resources  # noqa: E402
 
-DPDK_RUN_DIR = Path("/var/run/dpdk")  # root's
-_numbers = itertools.count(1)
 
 
 def pytest_addoption(parser):
@@ -81,64 +78,23 @@ def needs_tap(needs_root):
         pytest.skip("there is no /dev/net/tun")
 
 
-class Resources:
-    """What tests started, and its end."""
-
-    def __init__(self, session, build):
-        self.session = session
-        self.build = build
-        self.daemons = []
-        self.namespaces = []
-        self.directories = []
-        if not hasattr(session, "s32_daemons"):
-            session.s32_daemons = []
-
-    def directory(self):
-        path = Path(tempfile.mkdtemp(prefix="s32e-"))
-        path.chmod(0o755)
-        self.directories.append(path)
-        return path
-
-    def daemon(self, *options, directory=None, netns=None, uid=None):
-        directory = Path(directory) if directory else self.directory()
-        prefix = f"s32e{os.getpid()}-{next(_numbers)}"
-        made = support.Daemon(self.build, directory, prefix, *options, netns=netns, uid=uid)
-        self.daemons.append(made)
-        self.session.s32_daemons.append(made)
-        return made
-
-    def namespace(self, label):
-        made = support.Namespace(label)
-        self.namespaces.append(made)
-        return made
-
-    def close(self):
-        failures = []
-        for daemon in self.daemons:
-            try:
-                daemon.stop()
-            except AssertionError as failure:
-                failures.append(str(failure))
-            self.session.s32_daemons.remove(daemon)
-            # DPDK leaves some megabytes there, which the next start with the same prefix would take.
-            shutil.rmtree(DPDK_RUN_DIR / daemon.prefix, ignore_errors=True)
-        for namespace in self.namespaces:
-            namespace.close()
-        for directory in self.directories:
-            shutil.rmtree(directory, ignore_errors=True)
-        assert not failures, "\n".join(failures)
+def shown_daemons(session):
+    """Those whose logs are part of the report of a test that fails."""
+    if not hasattr(session, "s32_daemons"):
+        session.s32_daemons = []
+    return session.s32_daemons
 
 
 @pytest.fixture
 def resources(request, build):
-    made = Resources(request.session, build)
+    made = Resources(build, shown_daemons(request.session))
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
 def module_resources(request, build):
-    made = Resources(request.session, build)
+    made = Resources(build, shown_daemons(request.session))
     yield made
     made.close()
 

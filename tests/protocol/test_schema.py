@@ -91,6 +91,8 @@ GOOD = [
     ("conntrack.list", {"port": "vm1", "protocol": "tcp", "src": "10.0.0.0/8"}),
     ("conntrack.config", {"timeouts": {"udp_timeout": 60}}),
     ("worker.stages", {"enabled": True}),
+    ("host.drain", {"mode": "worsen"}),
+    ("host.undrain", {}),
     ("explain", {"port": "a", "src": "::1", "dst": "::2", "proto": 47}),
     ("watch", {"since": 0, "types": ["port.*", "denied"]}),
 ]
@@ -113,6 +115,7 @@ BAD = [
     ("conntrack.config", {"half_open": 0}),
     ("worker.stages", {}),
     ("worker.stages", {"enabled": "on"}),
+    ("host.drain", {"mode": "gently"}),
     ("status", {"x": 1}),
 ]
 

@@ -84,18 +84,26 @@ def run_tsan(context):
 
 
 def run_demo(context):
-    script = context.source / "tests" / "demo" / "demo.py"
-    name = "demo/two_guests"
+    if shutil.which("qemu-system-x86_64") is None and context.selects("demo/two_guests"):
+        context.report.skipped("demo/two_guests", "qemu-system-x86_64 is not installed")
+        return
+    run_script(context, "demo/two_guests", context.source / "tests" / "demo" / "demo.py")
+
+
+def run_fabric(context):
+    for name in ("frr", "bird"):
+        run_script(context, f"demo/fabric_{name}", context.source / "tests" / "fabric" / "demo.py", "--bgp", name)
+
+
+def run_script(context, name, script, *arguments):
+    """A demonstration, which exits with 0 if all of it held."""
     if not context.selects(name):
         return
     if os.geteuid() != 0:
         context.report.skipped(name, "needs root")
         return
-    if shutil.which("qemu-system-x86_64") is None:
-        context.report.skipped(name, "qemu-system-x86_64 is not installed")
-        return
-    log = context.log("demo")
-    status = process.run([python.PYTHON, script, "--build", context.build], log, 600,
+    log = context.log(name.replace("/", "-"))
+    status = process.run([python.PYTHON, script, "--build", context.build, *arguments], log, 600,
                          env=python.environment(context), echo=lambda line: process.say("  " + line))
     if status == 0:
         context.report.passed(name)
@@ -122,4 +130,5 @@ ALL = [
     Part("readme", "the README's commands", pytest_part("readme", 600)),
     Part("e2e", "the daemon with TAPs, virtio-user and guests", pytest_part("e2e", 1500)),
     Part("demo", "make demo", run_demo),
+    Part("fabric", "make demo-fabric, with FRR and with BIRD", run_fabric),
 ]

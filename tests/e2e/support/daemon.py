@@ -4,6 +4,8 @@
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -122,6 +124,16 @@ class Daemon:
                 self.process.wait()
                 raise AssertionError(f"SIGTERM did not end slash32d in {timeout_s:g} s") from None
         return self.process.returncode
+
+    def end_holder(self):
+        """Ends the process that keeps the host's interfaces open, if there is one. REQUIRES: stopped."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+            try:
+                asked.connect(str(self.directory / "holder.sock"))
+            except OSError:
+                return
+            credentials = asked.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        os.kill(struct.unpack("3i", credentials)[0], signal.SIGKILL)
 
     def restart(self):
         """After a kill -9: the same daemon, given no other command. Returns seconds as start()."""

@@ -91,9 +91,11 @@ class Frr(Speaker):
                     "connected": "  redistribute connected\n"}
 
     def start(self):
+        # A hypervisor is no way between its neighbours.
+        out = "  neighbor {} filter-list OWN out\n" if self.redistribute == "host" else ""
         families = "".join(
             f" address-family {family} unicast\n{self.REDISTRIBUTE[self.redistribute]}  maximum-paths 8\n" +
-            "".join(f"  neighbor {peer} activate\n  neighbor {peer} next-hop-self\n"
+            "".join(f"  neighbor {peer} activate\n  neighbor {peer} next-hop-self\n{out.format(peer)}"
                     for of, peer, _ in self.peers if of == family) + " exit-address-family\n"
             for family in ("ipv4", "ipv6"))
         peers = "".join(
@@ -101,10 +103,12 @@ class Frr(Speaker):
             f" neighbor {peer} advertisement-interval 0\n" for _, peer, remote_as in self.peers)
         # They run as the package's own user.
         shutil.chown(self.directory, "frr", "frr")
-        zebra = self.write("zebra.conf", "log stdout\n")
+        # The kernel takes a link that is down out of its next-hop objects, and zebra 8.4 goes on by them.
+        zebra = self.write("zebra.conf", "log stdout\nno zebra nexthop kernel enable\n")
         bgpd = self.write("bgpd.conf", f"""log stdout
 route-map HOST permit 10
  match interface slash32
+bgp as-path access-list OWN permit ^$
 router bgp {self.local_as}
  bgp router-id {self.router_id}
  no bgp ebgp-requires-policy
@@ -132,21 +136,24 @@ router bgp {self.local_as}
         words = [word for command in commands for word in ("-c", command)]
         return self.namespace.run("vtysh", "--vty_socket", self.directory, *words).stdout
 
-    def shut(self):
-        """Takes the router out of service, as for maintenance: its neighbours withdraw what it told them."""
-        self.ask("configure terminal", f"router bgp {self.local_as}",
-                 *(f"neighbor {peer} shutdown" for _, peer, _ in self.peers))
+    def drain(self):
+        """Out of service, as for maintenance: its neighbours prefer others, and it goes on (RFC 8326)."""
+        self.ask("configure terminal", f"router bgp {self.local_as}", "bgp graceful-shutdown")
 
 
 class Bird(Speaker):
     """The package bird2, without its own service."""
 
-    REDISTRIBUTE = {None: "false", "host": f"krt_source = {PROTOCOL}", "connected": "source = RTS_DEVICE"}
+    # Of what is connected only its own addresses: a link's prefix would lead to the link by way of itself.
+    REDISTRIBUTE = {None: "false", "host": f"krt_source = {PROTOCOL}",
+                    "connected": "(source = RTS_DEVICE && net.len >= 32 && net.len != 127)"}
 
     def start(self):
         own = self.REDISTRIBUTE[self.redistribute]
         learn = " learn;" if self.redistribute == "host" else ""
         direct = "protocol direct { ipv4; ipv6; }\n" if self.redistribute == "connected" else ""
+        # A hypervisor is no way between its neighbours.
+        told = own if self.redistribute == "host" else f"source = RTS_BGP || {own}"
         imported = own if self.redistribute == "host" else "false"
         kernel = "".join(
             f"protocol kernel {{{learn} merge paths on; {family} {{ import where {imported}; "
@@ -154,7 +161,7 @@ class Bird(Speaker):
         sessions = "".join(
             f"protocol bgp peer{i} {{\n local as {self.local_as};\n neighbor {peer} as {remote_as};\n"
             f" connect retry time 1; connect delay time 0; error wait time 1, 2;\n"
-            f" {family} {{ import all; next hop self; export where source = RTS_BGP || {own}; }};\n}}\n"
+            f" {family} {{ import all; next hop self; export where {told}; }};\n}}\n"
             for i, (family, peer, remote_as) in enumerate(self.peers))
         config = self.write("bird.conf", f"log stderr all;\nrouter id {self.router_id};\n"
                                          f"protocol device {{ }}\n{direct}{kernel}{sessions}")
@@ -170,7 +177,9 @@ class Bird(Speaker):
         return self.directory / "bird.ctl"
 
     def marks(self):
-        return re.findall(r"^(peer\d+) .*?(\S+)\s+Established", self.ask("show", "protocols"), re.MULTILINE)
+        # Since when, which it reckons anew each time: to the second, not to the millisecond.
+        since = re.findall(r"^(peer\d+) .*?([\d:.]+)\s+Established", self.ask("show", "protocols"), re.MULTILINE)
+        return [(name, time[:-6], round(float(time[-6:]))) for name, time in since]
 
     def ask(self, *words):
         return self.namespace.run("birdc", "-s", self.control, *words).stdout
@@ -178,7 +187,11 @@ class Bird(Speaker):
     def sessions(self):
         return len(re.findall(r"Established", self.ask("show", "protocols")))
 
-    def shut(self):
-        """Takes the router out of service, as for maintenance: its neighbours withdraw what it told them."""
-        for i in range(len(self.peers)):
-            self.ask("disable", f"peer{i}")
+    def drain(self):
+        """Out of service, as for maintenance: its neighbours prefer others, and it goes on."""
+        config = self.directory / "bird.conf"
+        text = config.read_text(encoding="ascii")
+        longer = f"{{ bgp_path.prepend({self.local_as}); bgp_path.prepend({self.local_as}); accept; }}"
+        config.write_text(re.sub(r"export where source = RTS_BGP \|\| [^;]*;", f"export filter {longer};", text),
+                          encoding="ascii")
+        assert "Reconfigured" in self.ask("configure")

@@ -13,6 +13,7 @@
 #include <rte_mbuf.h>
 #include <rte_tcp.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -285,10 +286,10 @@ TEST_F(TapDriverTest, OpensSeveralQueues) {
     }
 }
 
-TEST_F(TapDriverTest, LeavesAPersistentInterfaceToTheNextDriver) {
+TEST_F(TapDriverTest, TakesOverAnInterfaceThatWasKeptOpen) {
     TapPortSpec s = spec(1);
-    s.persistent = true;
     ASSERT_TRUE(driver_->add(s));
+    s.adopted = dup(driver_->descriptor(PortId{1}));
     driver_.reset();
     const unsigned index = if_nametoindex("s32tap1");
     EXPECT_NE(index, 0u);
@@ -298,6 +299,38 @@ TEST_F(TapDriverTest, LeavesAPersistentInterfaceToTheNextDriver) {
     EXPECT_EQ(if_nametoindex("s32tap1"), index);
     remove(1);
     EXPECT_EQ(if_nametoindex("s32tap1"), 0u);
+}
+
+TEST_F(TapDriverTest, MakesItsOwnWhereWhatWasKeptIsAnother) {
+    ASSERT_TRUE(driver_->add(spec(1)));
+    TapPortSpec s = spec(2);
+    s.adopted = dup(driver_->descriptor(PortId{1}));
+    ASSERT_TRUE(driver_->add(s));
+    EXPECT_NE(if_nametoindex("s32tap2"), 0u);
+    remove(1);
+    EXPECT_EQ(if_nametoindex("s32tap1"), 0u);  // it has not been kept
+}
+
+TEST_F(TapDriverTest, CarrierIsAsItIsSaid) {
+    TapPortSpec s = spec(1);
+    s.carrier = false;
+    ASSERT_TRUE(driver_->add(s));
+    const auto has_carrier = [] {
+        ifreq request{};
+        std::strcpy(request.ifr_name, "s32tap1");
+        const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        ioctl(fd, SIOCGIFFLAGS, &request);
+        close(fd);
+        return (request.ifr_flags & IFF_RUNNING) != 0;
+    };
+    const auto becomes = [&](bool expected) {
+        for (int i = 0; i < 500 && has_carrier() != expected; ++i)
+            usleep(10'000);
+        return has_carrier() == expected;
+    };
+    EXPECT_TRUE(becomes(false));
+    driver_->set_carrier(PortId{1}, true);
+    EXPECT_TRUE(becomes(true));
 }
 
 TEST(TapOffload, FillsAChecksumThatIsNotTcpOrUdpItself) {

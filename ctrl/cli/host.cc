@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// slash32ctl host show|drain|undrain.
+#include "ctrl/cli/commands.h"
+#include "ctrl/cli/table.h"
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include <memory>
+
+namespace slash32::cli {
+namespace {
+
+void print_host(Context& context, const Json& host) {
+    Sheet sheet;
+    const std::string drain = text_at(host, "drain");
+    if (drain == "none") {
+        sheet.line("drain", "none");
+    } else {
+        sheet.line("drain", fmt::format("{}: new ports are refused", drain));
+    }
+    if (const auto announce = host.find("announce"); announce != host.end()) {
+        sheet.line("announced", fmt::format("{} routes", number_at(*announce, "routes")));
+        sheet.line("problem", text_at(*announce, "problem"));
+    }
+    if (const auto kernel = host.find("kernel"); kernel != host.end()) {
+        sheet.line(
+            "kernel routes",
+            fmt::format("{} prefixes by {} sets of next hops, {} unresolved, {} without room",
+                        number_at(*kernel, "prefixes"), number_at(*kernel, "groups"),
+                        number_at(*kernel, "unresolved"), number_at(*kernel, "failed")));
+        sheet.line("netlink",
+                   fmt::format("{} messages, {} unknown, {} dumps, {} overruns",
+                               number_at(*kernel, "messages"), number_at(*kernel, "unknown"),
+                               number_at(*kernel, "dumps"), number_at(*kernel, "overruns")));
+    }
+    if (const auto neighbors = host.find("neighbors"); neighbors != host.end()) {
+        sheet.line("neighbours",
+                   fmt::format("{} known, {} do not answer", number_at(*neighbors, "known"),
+                               number_at(*neighbors, "failed")));
+        sheet.line("packets to new ones", fmt::format("{} held, {} sent on, {} lost",
+                                                      number_at(*neighbors, "packets_held"),
+                                                      number_at(*neighbors, "packets_released"),
+                                                      number_at(*neighbors, "packets_lost")));
+    }
+    sheet.print(context.out);
+}
+
+void call_and_print(Context& context, const char* method, const Json& params) {
+    const auto result = context.call(method, params);
+    if (!result || context.print_json(*result)) return;
+    print_host(context, *result);
+}
+
+}  // namespace
+
+void add_host(CLI::App& app, Context& context) {
+    CLI::App* host = app.add_subcommand("host", "The host as a whole: show, drain, undrain");
+    host->require_subcommand(1);
+    host->add_subcommand("show", "Its routes, out and in, and its neighbours")
+        ->callback([&context] { call_and_print(context, "host.status", Json::object()); });
+    CLI::App* drain =
+        host->add_subcommand("drain", "Withdraw the routes of all VMs, and refuse new ports");
+    const auto worsen = std::make_shared<bool>(false);
+    drain->add_flag("--worsen", *worsen, "Make the routes the worse way instead");
+    drain->callback([&context, worsen] {
+        call_and_print(context, "host.drain", {{"mode", *worsen ? "worsen" : "withdraw"}});
+    });
+    host->add_subcommand("undrain", "Back into service")->callback([&context] {
+        call_and_print(context, "host.undrain", Json::object());
+    });
+}
+
+}  // namespace slash32::cli

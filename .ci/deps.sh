@@ -25,7 +25,8 @@ declare -A group_packages=(
         dpdk-dev iproute2 iputils-ping iputils-arping iperf3 dnsmasq-base nftables tcpdump
         ethtool frr bird2 man-db bash-completion util-linux valgrind python3-matplotlib"
     [lint]="clang-format-14 clang-tidy-14 shellcheck git"
-    [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk nftables ethtool python3-matplotlib"
+    [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk nftables ethtool frr
+        python3-scapy python3-jsonschema python3-matplotlib"
 )
 
 mode=install

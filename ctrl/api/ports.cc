@@ -51,9 +51,13 @@ std::string_view change_name(const Done& done) {
 }
 
 Json uplink_json(const UplinkSpec& uplink) {
-    Json out = {{"name", uplink.name},       {"devargs", uplink.devargs},
-                {"vrf", uplink.vrf.value()}, {"mtu", uplink.mtu},
-                {"queues", uplink.queues},   {"owner", std::string(kUplinkOwner)},
+    Json out = {{"name", uplink.name},
+                {"devargs", uplink.devargs},
+                {"vrf", uplink.vrf.value()},
+                {"mtu", uplink.mtu},
+                {"queues", uplink.queues},
+                {"mode", uplink.l2 ? "l2" : "l3"},
+                {"owner", std::string(kUplinkOwner)},
                 {"addresses", Json::array()}};
     if (uplink.mac) out["mac"] = to_string(*uplink.mac);
     for (const IpAddress& address : uplink.addresses) {

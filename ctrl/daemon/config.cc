@@ -108,6 +108,9 @@ Result<void> set_uplink_member(UplinkSpec& uplink, std::string_view key, const s
         uint16_t vrf = 0;
         if (!number(vrf, 0, kMaxVrfs - 1)) return invalid("a VRF id from 0 to 4095");
         uplink.vrf = VrfId{vrf};
+    } else if (key == "mode") {
+        if (text != "l3" && text != "l2") return invalid("\"l3\" or \"l2\"");
+        uplink.l2 = text == "l2";
     } else if (key == "address") {
         const auto address = parse_ip(text);
         if (!address) return invalid("an IP address");
@@ -382,6 +385,11 @@ Result<void> check_config(const Config& config) {
             return bad("uplink.name", "an uplink needs a name of 1 to 15 characters");
         if (uplink.devargs.empty())
             return bad("uplink.devargs", fmt::format("uplink {} names no device", uplink.name));
+        if (uplink.l2 && !uplink.has_host_view())
+            return bad("uplink.mode",
+                       fmt::format("uplink {} in L2 mode takes no addresses: they are the "
+                                   "host's",
+                                   uplink.name));
         if (!names.insert(uplink.name).second)
             return bad("uplink.name", fmt::format("two uplinks are named {}", uplink.name));
     }

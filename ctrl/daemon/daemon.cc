@@ -20,6 +20,7 @@
 #include "ctrl/routing/host_control.h"
 #include "ctrl/routing/host_link.h"
 #include "ctrl/routing/kernel_routing.h"
+#include "ctrl/routing/link_announcer.h"
 #include "ctrl/rpc/clock_text.h"
 #include "ctrl/rpc/server.h"
 
@@ -155,6 +156,7 @@ struct Daemon::Parts {
     Result<void> start_intent();
     Result<void> start_host_link();
     Result<void> start_routing();
+    void start_link_announcer();
     Result<void> start_serving();
     void wait_for_doorbell();
     void schedule_poll();
@@ -178,6 +180,7 @@ struct Daemon::Parts {
     std::unique_ptr<Store> store;
     std::unique_ptr<Intent> intent;
     std::unique_ptr<Announcer> announcer;
+    std::unique_ptr<LinkAnnouncer> link_announcer;
     std::unique_ptr<KernelRouting> routing;
     std::unique_ptr<HostControl> host;
     std::unique_ptr<DaemonTelemetry> telemetry;
@@ -231,6 +234,11 @@ Result<void> Daemon::Parts::start() {
     if (auto started = start_plane(); !started) return started;
     if (auto started = start_intent(); !started) return started;
     if (auto started = start_host_link(); !started) return started;
+    start_link_announcer();
+    plane->on_reachable([this](PortId id, const Reachable& reachable) {
+        if (announcer) announcer->set_port(id, reachable);
+        if (link_announcer) link_announcer->set_port(id, reachable);
+    });
     if (auto started = start_routing(); !started) return started;
     return start_serving();
 }
@@ -343,9 +351,19 @@ Result<void> Daemon::Parts::start_host_link() {
                                          .hold = std::chrono::seconds(config.host_hold_seconds)});
     if (!started) return tl::unexpected<Error>(started.error());
     announcer = std::move(*started);
-    plane->on_reachable(
-        [this](PortId id, const Reachable& reachable) { announcer->set_port(id, reachable); });
     return {};
+}
+
+// On links without routing the VMs are announced by ARP and ND.
+void Daemon::Parts::start_link_announcer() {
+    std::vector<LinkAnnouncer::Link> links;
+    const PortTable& ports = intent->state().ports;
+    for (const UplinkSpec& uplink : config.uplinks) {
+        if (!uplink.l2) continue;
+        const PortId id = ports.at(ports.find(uplink.name)).id;
+        links.push_back({uplink.name, plane->config(id)->router_mac});
+    }
+    if (!links.empty()) link_announcer = std::make_unique<LinkAnnouncer>(io, std::move(links));
 }
 
 // Follows the kernel's routes where it sees an uplink to route by.

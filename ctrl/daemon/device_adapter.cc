@@ -145,6 +145,10 @@ Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& sp
                                                    .mtu = spec.mtu,
                                                    .mac = spec.mac});
     if (!added) return tl::unexpected<Error>(added.error());
+    if (added->port.rx.size() < spec.queues) {
+        log("routing").warn("uplink {} has {} receive queues, not {}: its device has no more",
+                            spec.name, added->port.rx.size(), spec.queues);
+    }
     mac = added->mac;
     kinds_[id] = PortKind::kUplink;
     return handles_of(added->port);

@@ -104,6 +104,7 @@ std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,
     config->id = id;
     config->kind = PortKind::kUplink;
     config->flags = kFilterOpen;
+    if (spec.l2) config->flags |= kAnswersForVms;
     config->vrf = spec.vrf;
     config->mtu = spec.mtu;
     config->mac = link.mac;

@@ -64,6 +64,8 @@ struct UplinkSpec {
     // The router's own, of an uplink that it has to itself. Without any the host has a view of the
     // uplink, and addresses there.
     std::vector<IpAddress> addresses;
+    // On a link without routing: the router answers ARP and ND for its VMs, and announces them.
+    bool l2 = false;
     bool has_host_view() const { return addresses.empty(); }
 };
 

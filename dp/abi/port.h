@@ -16,12 +16,13 @@ namespace slash32 {
 enum class PortKind : uint8_t { kVhost, kTap, kUplink, kHost };
 
 enum PortFlag : uint16_t {
-    kPortSecurity = 1u << 0,  // sources are checked against `sources`
-    kFilterOpen = 1u << 1,    // the group `any`, or no port security: nothing is filtered
-    kSendRa = 1u << 2,        // has an IPv6 gateway: router solicitations are answered
-    kRaManaged = 1u << 3,     // RFC 4861 section 4.2, M flag
-    kHostLink = 1u << 5,      // between the host and its VMs
-    kLogDenied = 1u << 4,     // control is told of packets that the filter refuses, within a rate
+    kPortSecurity = 1u << 0,   // sources are checked against `sources`
+    kFilterOpen = 1u << 1,     // the group `any`, or no port security: nothing is filtered
+    kSendRa = 1u << 2,         // has an IPv6 gateway: router solicitations are answered
+    kRaManaged = 1u << 3,      // RFC 4861 section 4.2, M flag
+    kHostLink = 1u << 5,       // between the host and its VMs
+    kAnswersForVms = 1u << 6,  // an uplink in L2 mode: ARP and ND for the VMs' addresses
+    kLogDenied = 1u << 4,      // control is told of packets that the filter refuses, within a rate
 };
 
 // One (MAC, prefix) that the port may send from.

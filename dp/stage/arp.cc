@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proxy ARP (RFC 826, RFC 1027): towards VMs the router speaks for every address, on-link or not,
-// except the VM's own; on an uplink for its own addresses only.
+// except the VM's own; on an uplink for its own addresses, and in L2 mode for the VMs'.
 //
 // RFC 5227: a probe asks whether somebody else holds the address, so it is answered only if
 // somebody does; an announcement needs no answer. An announcement of an allowed pair moves a shared
@@ -8,6 +8,7 @@
 #include "dp/packet/source_match.h"
 #include "dp/packet/view.h"
 #include "dp/stage/disposition.h"
+#include "dp/stage/proxy.h"
 #include "dp/stage/stages.h"
 
 #include <optional>
@@ -38,7 +39,7 @@ std::optional<DropReason> refuse_request(const WorkerContext& context, const Por
                                          const ArpHeader& arp) {
     const Ip4 target = arp.target_ip.get();
     if (in.kind == PortKind::kUplink) {
-        if (is_router_address(in, target)) return {};
+        if (is_router_address(in, target) || speaks_for(context, in, target)) return {};
         return DropReason::kArpNotForUs;
     }
     if (is_fixed_address(in, target)) return DropReason::kArpOwnAddress;

@@ -5,6 +5,7 @@
 #include "dp/packet/headers.h"
 #include "dp/packet/nd.h"
 #include "dp/stage/disposition.h"
+#include "dp/stage/proxy.h"
 #include "dp/stage/stages.h"
 #include "dp/stage/to_host.h"
 
@@ -13,6 +14,30 @@
 #include <bit>
 
 namespace slash32 {
+
+namespace {
+
+// Asks for a VM's address on an uplink in L2 mode: the stages of ARP and ND answer. An announcement
+// asks nothing.
+bool asks_for_vm(const WorkerContext& context, const Burst& burst, unsigned i) {
+    const PacketMeta& meta = burst.meta[i];
+    if ((burst.arp >> i & 1) != 0) {
+        const auto& arp = *reinterpret_cast<const ArpHeader*>(meta.l3);
+        const Ip4 target = arp.target_ip.get();
+        return arp.operation.get() == kArpRequest && arp.sender_ip.get() != target &&
+               speaks_for(context, *burst.in, target);
+    }
+    if ((burst.icmp6 >> i & 1) == 0 || icmp_of(meta).type != kIcmp6NeighbourSolicitation ||
+        meta.ip_length < meta.l3_length + sizeof(NdNeighbour)) {
+        return false;
+    }
+    const uint32_t end = sizeof(EthernetHeader) + meta.l3_length + sizeof(NdNeighbour);
+    if (rte_pktmbuf_data_len(burst.packets[i]) < end) return false;
+    const auto& solicitation = *reinterpret_cast<const NdNeighbour*>(meta.l3 + meta.l3_length);
+    return speaks_for(context, *burst.in, solicitation.target);
+}
+
+}  // namespace
 
 void take_from_host(WorkerContext& context, Burst& burst) {
     if (burst.in->kind != PortKind::kHost) [[likely]]
@@ -37,7 +62,10 @@ void give_to_host(WorkerContext& context, Burst& burst) {
     for_each_packet(burst.live & burst.icmp6 & ~mask, [&](unsigned i) {
         mask |= static_cast<uint32_t>(is_neighbour_discovery(burst.meta[i])) << i;
     });
-    for_each_packet(mask, [&](unsigned i) { to_host(context, burst, i); });
+    const bool l2 = burst.in->has(kAnswersForVms);
+    for_each_packet(mask, [&](unsigned i) {
+        if (!l2 || !asks_for_vm(context, burst, i)) to_host(context, burst, i);
+    });
 }
 
 }  // namespace slash32

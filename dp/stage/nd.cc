@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proxy neighbour discovery (RFC 4861, RFC 4862), the IPv6 twin of arp.cc: towards VMs the router
-// speaks for every global address but the VM's own, on an uplink for its own addresses only.
+// speaks for every global address but the VM's own, on an uplink for its own addresses, and
+// in L2 mode for the VMs'.
 // Router solicitations are answered; multicast listener messages end here.
 //
 // Answers are written over the solicitation's buffer from the Ethernet header on: what they need of
@@ -11,6 +12,7 @@
 #include "dp/packet/source_match.h"
 #include "dp/packet/view.h"
 #include "dp/stage/disposition.h"
+#include "dp/stage/proxy.h"
 #include "dp/stage/stages.h"
 
 #include <optional>
@@ -73,7 +75,7 @@ bool is_valid_router_solicitation(const rte_mbuf* packet, const PacketMeta& meta
 Refusal refuse_solicitation(const WorkerContext& context, const PortConfig& in, const Ip6& target,
                             bool probe) {
     if (in.kind == PortKind::kUplink) {
-        if (is_router_address(in, target)) return {};
+        if (is_router_address(in, target) || speaks_for(context, in, target)) return {};
         return DropReason::kNdNotForUs;
     }
     if (is_fixed_address(in, target)) return DropReason::kNdOwnAddress;
@@ -132,8 +134,8 @@ void advertise(WorkerContext& context, Burst& burst, unsigned i) {
         return drop(context, burst, i, DropReason::kNoBuffer);
     }
     const bool own = is_router_address(in, target);
-    uint8_t* message =
-        write_answer_headers(in, packet, to_mac, to, own ? target : in.gateway6, kLength);
+    const Ip6 proxy = in.kind == PortKind::kUplink ? router_link_local(in) : in.gateway6;
+    uint8_t* message = write_answer_headers(in, packet, to_mac, to, own ? target : proxy, kLength);
     auto& advertisement = *reinterpret_cast<NdNeighbour*>(message);
     advertisement.icmp.type = kIcmp6NeighbourAdvertisement;
     advertisement.icmp.code = 0;

@@ -40,6 +40,8 @@ ALL = [
     Row("restart", "from SIGKILL and exec to the first packet", restart.restart),
     Row("frontend", "from a frontend's return to its first packet", restart.frontend),
     Row("kernel-routes", "routes of the kernel in bulk, and the same read at a start", uplinks.kernel_routes),
+    Row("loading", "traffic between VMs while a million routes of the kernel come in", uplinks.loading),
+    Row("announce", "from a VM's connection to its /32 in a neighbour's table", uplinks.announce),
     Row("link", "a link that is cut, and a daemon that is killed, under traffic over it", uplinks.link),
     Row("idle", "CPU time of an idle daemon with ten VMs", control_rows.idle),
     Row("memory", "memory at start", control_rows.memory),

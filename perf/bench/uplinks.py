@@ -13,11 +13,13 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any, Callable
 
+from . import firewall, traffic
 from .context import Context
 from .figures import Figure
 from .kernel import run
@@ -70,10 +72,11 @@ class Site:
     def inside(self, where: str, *argv: object) -> str:
         return run("ip", "netns", "exec", self.names[where], *argv)
 
-    def router(self, children: Children, directory: Path) -> Router:
-        options = [word for i in (0, 1)
+    def router(self, children: Children, directory: Path, poll: str = "sleep", options: list[object] | None = None,
+               ) -> Router:
+        uplinks = [word for i in (0, 1)
                    for word in ("--uplink", f"name=up{i};devargs=net_af_packet{i},iface=wire{i}")]
-        return Router(self._context, children, directory, options=options,
+        return Router(self._context, children, directory, poll, options=[*uplinks, *(options or [])],
                       prefix=["ip", "netns", "exec", self.names["router"]])
 
     def configure(self) -> None:
@@ -212,6 +215,59 @@ def kernel_routes(context: Context) -> list[Figure]:
     ]
 
 
+def _loading(context: Context, flows: int) -> tuple[float, float, float]:
+    """(cycles a packet while it is quiet, while routes come in, routes a second) of one fresh router."""
+    directory = context.fresh("pair")
+    with Site(context) as site, context.children() as children:
+        table = 1 << 18
+        router = site.router(children, directory, "busy", ["--conntrack-flows", table]).start()
+        site.configure()
+        router.control.call("conntrack.config", flows_per_port=table, half_open_per_port=table, half_open=table)
+        firewall.filtered_pair(router, directory, firewall.rules(100))
+
+        def take() -> traffic.Sample:
+            return traffic.measure(context, children, traffic.listening(directory), firewall.two_way(flows),
+                                   lambda: traffic.worker_counters(router))
+
+        quiet = take().cycles
+        indexes = [int(site.inside("router", "cat", f"/sys/class/net/up{i}/ifindex")) for i in (0, 1)]
+        chunks = _chunks(indexes)
+        netlink = site.socket("router", socket.AF_NETLINK, socket.SOCK_RAW, 0)
+        ending = threading.Event()
+
+        def load() -> None:
+            for chunk in chunks:
+                if ending.is_set():
+                    return
+                netlink.send(chunk)
+
+        before = router.control.call("host.status")["kernel"]["prefixes"]
+        loader = threading.Thread(target=load)
+        start = time.monotonic()
+        loader.start()
+        busy = take().cycles
+        ending.set()
+        loader.join()
+        rate = (router.control.call("host.status")["kernel"]["prefixes"] - before) / (time.monotonic() - start)
+        netlink.close()
+        router.kill()
+    return quiet, busy, rate
+
+
+def loading(context: Context) -> list[Figure]:
+    """Cycles a packet of established flows, 100 rules at both ports, quiet over while routes come in. The routes,
+    control and the generator share the other core, so the rate of packets is the generator's."""
+    figures = []
+    for flows in (1024, 100_000):
+        taken = [_loading(context, flows) for _ in range(context.runs(3, 1))]
+        for quiet, busy, rate in taken:
+            context.say(f"{flows:,} flows: {quiet:.0f} cycles/packet quiet, {busy:.0f} with {rate:,.0f} routes/s")
+        figures.append(Figure(f"loading: {flows:,} flows while routes load, over quiet, by cycles", "x",
+                              [quiet / busy for quiet, busy, _ in taken], 0.7,
+                              note=f"{min(rate for *_, rate in taken):,.0f} routes/s meanwhile"))
+    return figures
+
+
 class Flow:
     """Numbered UDP packets from the VM to the far address; when each arrived."""
 
@@ -308,3 +364,41 @@ def link(context: Context) -> list[Figure]:
         Figure("link: cut, to the flow's first packet by the other", "ms", cut, 10, at_most=True, note=note),
         Figure("link: kill -9 and start of slash32d, outage", "s", killed, 1, at_most=True, note=note),
     ]
+
+
+def announce(context: Context) -> list[Figure]:
+    """From the connection of a vhost-user frontend to the /32 in the kernel of a top-of-rack router, by FRR with
+    its defaults but for an advertisement interval of 0; in the fabric of the end-to-end tests."""
+    root = Path(__file__).resolve().parents[2]
+    sys.path[:0] = [str(root / "tests" / folder) for folder in ("e2e", "protocol")]
+    try:
+        # pylint: disable=import-outside-toplevel
+        from support.fabric import BgpFabric
+        from support.frontend import Frontend, address4, port_fields
+        from support.resources import Resources
+        from support.routing import Frr
+    except ImportError as error:
+        raise BenchError(f"the end-to-end tests cannot run here: {error}") from error
+    if not Path(Frr.FOLDER).is_dir():
+        raise BenchError("FRR is not installed (package frr)")
+    resources = Resources(context.build)
+    took = []
+    try:
+        fabric = BgpFabric(resources, Frr)
+        daemon, tor = fabric.lab.daemon, fabric.tor_bgp[0]
+        for number in range(40, 40 + context.runs(10, 3)):
+            daemon.call("port.apply", **port_fields(daemon, number))
+            with Frontend(context.build, daemon.directory, "echo", "--port", number):
+                name = f"p{number}"
+                _wait("the frontend", lambda n=name: daemon.port(n)["actual"]["state"] in ("connected", "running"), 10,
+                      0.001)
+                start = time.monotonic()
+                _wait("the route", lambda n=number: tor.has(address4(n)), 10, 0.001)
+                took.append((time.monotonic() - start) * 1000)
+            daemon.call("port.delete", name=name)
+    except AssertionError as error:
+        raise BenchError(str(error)) from error
+    finally:
+        resources.close()
+    return [Figure("announce: VM connected to its /32 at the neighbour", "ms", took, 300, at_most=True,
+                   note="FRR 8.4, in the kernel's table of the neighbour")]

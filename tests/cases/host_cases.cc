@@ -156,6 +156,46 @@ std::vector<PacketCase> resolving() {
     };
 }
 
+// An uplink in L2 mode.
+void in_l2(Lab& lab) {
+    lab.add_host_view();
+    lab.port(kUplink).flags |= kAnswersForVms;
+}
+
+std::vector<PacketCase> l2() {
+    const auto ask = [](std::string_view target, std::string_view sender = "10.0.0.99") {
+        return eth(kNeighbourMac, kBroadcastMac) /
+               arp(kRequest, kNeighbourMac, sender, kZeroMac, target);
+    };
+    const auto solicit = [](std::string_view target) {
+        return to_group("33:33:ff:00:00:01", ip6("2001:db8::99", "ff02::1:ff00:1").ttl(255),
+                        icmp6(135, 0, 0)) /
+               raw(address(target) + link_layer_option(1, kNeighbourMac));
+    };
+    return {
+        {"answers ARP for a VM in L2 mode", kUplink, in(ask("10.0.0.1")),
+         answered(kUplink, eth(kUplinkMac, kNeighbourMac) /
+                               arp(2, kUplinkMac, "10.0.0.1", kNeighbourMac, "10.0.0.99")),
+         in_l2},
+        {"answers a probe for a VM's address in L2 mode", kUplink, in(ask("10.0.0.1", "0.0.0.0")),
+         answered(kUplink, eth(kUplinkMac, kNeighbourMac) /
+                               arp(2, kUplinkMac, "10.0.0.1", kNeighbourMac, "0.0.0.0")),
+         in_l2},
+        {"answers solicitations for a VM in L2 mode", kUplink, in(solicit("2001:db8::1")),
+         answered(kUplink, eth(kUplinkMac, kNeighbourMac) /
+                               ip6("fe80::aa:ff:fe00:1", "2001:db8::99").ttl(255) /
+                               icmp6(136, 0, 0xc0000000) /
+                               raw(address("2001:db8::1") + link_layer_option(2, kUplinkMac))),
+         in_l2},
+        reaches_host("leaves other addresses to the host in L2 mode", ask("10.0.0.77"), in_l2),
+        reaches_host("leaves other solicitations to the host in L2 mode", solicit("2001:db8::77"),
+                     in_l2),
+        reaches_host("answers no announcement in L2 mode", ask("10.0.0.1", "10.0.0.1"), in_l2),
+        reaches_host("answers for no VM else", ask("10.0.0.1")),
+    };
+}
+
+S32_PACKET_CASES(L2Mode, l2());
 S32_PACKET_CASES(ToHost, to_host());
 S32_PACKET_CASES(HostLimits, limits());
 S32_PACKET_CASES(FromHost, from_host());

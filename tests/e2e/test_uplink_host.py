@@ -9,7 +9,7 @@ import time
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import ARP, Ether
-from support import GATEWAY_MAC, until
+from support import GATEWAY_MAC, Lab, StartFailure, until
 from support.fabric import FAR4, FAR6, HOST4, HOST6, TOR4, TOR6, Fabric
 from support.wire import Wire
 
@@ -217,3 +217,20 @@ def test_restart_reads_the_kernels_routes_again(fabric, vm1):
     vm1 = fabric.lab.machine(1)
     vm1.ping(FAR4, 3)
     vm1.ping(FAR6, 3)
+
+
+def test_interface_name_that_is_taken_is_said(needs_tap, resources):
+    lab = Lab(resources, "--uplink", "name=up0;devargs=net_null0", start=False)
+    lab.router.ip("link", "add", "up0", "type", "veth", "peer", "name", "up9")
+    with pytest.raises(StartFailure, match="interface up0 exists already"):
+        lab.daemon.start()
+
+
+def test_queues_that_a_device_has_not_are_said(needs_tap, resources):
+    """The uplink starts, with what there is."""
+    lab = Lab(resources, "--uplink", "name=up0;devargs=net_af_packet0,iface=wire0;queues=32", start=False)
+    lab.router.ip("link", "add", "wire0", "type", "veth", "peer", "name", "wire9")
+    lab.router.ip("link", "set", "wire0", "up")
+    lab.daemon.start()
+    assert lab.daemon.port("up0")["desired"]["queues"] == 32
+    until(lambda: "receive queues, not 32" in lab.daemon.log_text(), "the warning", 5)

@@ -31,17 +31,11 @@ void add_flag(CLI::App& app, const ConfigOption& option, Config& flags) {
     std::visit(
         [&](auto member) {
             auto& target = flags.*member;
-            CLI::Option* flag = nullptr;
-            if constexpr (std::is_same_v<decltype(member), bool Config::*>)
-                flag = app.add_option(option.flag(), target, option.help);
-            else if constexpr (requires {
-                                   target.front();
-                                   target.begin();
-                               } &&
-                               !std::is_same_v<decltype(member), std::string Config::*>)
-                flag = app.add_option(option.flag(), target, option.help)->delimiter(',');
-            else
-                flag = app.add_option(option.flag(), target, option.help);
+            CLI::Option* flag = app.add_option(option.flag(), target, option.help);
+            constexpr bool kIsList =
+                std::is_same_v<decltype(member), std::vector<int64_t> Config::*> ||
+                std::is_same_v<decltype(member), std::vector<std::string> Config::*>;
+            if constexpr (kIsList) flag->delimiter(',');
             flag->group(group);
         },
         option.target);

@@ -7,6 +7,7 @@
 #include "tests/unit/ctrl/plane/fakes.h"
 
 #include <asio/io_context.hpp>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <random>
@@ -29,7 +30,7 @@ class KernelRoutingTest : public PlaneTest {
         for (int i = 0; i < 2; ++i) {
             const std::string name = "tap" + std::to_string(i);
             const std::string far = "far" + std::to_string(i);
-            run("ip link add " + name + " type veth peer name " + far);
+            run(fmt::format("ip link add {} type veth peer name {}", name, far));
             run("ip link set " + far + " arp off up");
             run("ip link set " + name + " up");
             run("ip address add 192.0.2." + std::to_string(2 * i) + "/31 dev " + name);
@@ -253,9 +254,9 @@ TEST_F(KernelRoutingTest, AgreesWithTheKernelAfterRandomChanges) {
             const std::string via = random() % 2 != 0 ? "192.0.2.1" : "192.0.2.3";
             const std::string metric = " metric " + std::to_string(10 + random() % 3);
             if (random() % 3 == 0)
-                batch += "route del " + prefix + metric + "\n";
+                batch += fmt::format("route del {}{}\n", prefix, metric);
             else
-                batch += "route replace " + prefix + " via " + via + metric + "\n";
+                batch += fmt::format("route replace {} via {}{}\n", prefix, via, metric);
         }
         FILE* pipe = popen("ip -force -batch - >/dev/null 2>&1", "w");
         fputs(batch.c_str(), pipe);

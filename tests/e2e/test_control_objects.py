@@ -101,6 +101,9 @@ def test_every_method_answers_as_its_schema_says(client):
     call("worker.stages", enabled=False)
     call("rings")
     call("memory")
+    call("host.status")
+    call("host.drain", mode="worsen")
+    call("host.undrain")
     level = {m["module"]: m["level"] for m in call("log.get")["modules"]}["rpc"]
     call("log.set", level=level, module="rpc")
     answer = call("explain", port="vm1", src="10.0.1.1", dst="10.0.9.9", proto="udp", dport=53)

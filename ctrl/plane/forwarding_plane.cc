@@ -506,6 +506,8 @@ Result<NextHopId> ForwardingPlane::acquire_next_hop(const NextHopSpec& spec) {
 
 // No flow may go on by the id when it leads elsewhere.
 void ForwardingPlane::release_next_hop(NextHopId id) {
+    changed_routes_.merge(learned_untold_);
+    learned_untold_.clear();
     raise_routes();
     next_hops_.release(id);
 }

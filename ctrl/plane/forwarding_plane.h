@@ -94,6 +94,9 @@ class ForwardingPlane final : public Plane {
     // Errors: kLimit.
     Result<void> learn_route(VrfId, const IpPrefix&, NextHopId group);
     void forget_route(VrfId, const IpPrefix&);
+    // Lets flows look their routes up again for what has been learnt and forgotten so far. Not for
+    // each: every time costs each flow a lookup.
+    void tell_flows_of_learned();
     // Asked for the learnt route of a prefix when an owner's goes.
     using LearnedRoute = std::function<std::optional<NextHopId>(VrfId, const IpPrefix&)>;
     void on_owner_route_gone(LearnedRoute hook) { learned_route_ = std::move(hook); }
@@ -193,7 +196,8 @@ class ForwardingPlane final : public Plane {
     NextHops next_hops_;
     NextHopGroups groups_;
     std::unique_ptr<PortConfig> resolver_;
-    std::set<VrfId> learned_vrfs_;  // that learnt routes stand in
+    std::set<VrfId> learned_vrfs_;    // that learnt routes stand in
+    std::set<VrfId> learned_untold_;  // whose learnt routes have changed, and flows do not know
     Firewall firewall_;
     Generations& generations_;
     // Changed since flows have last been told, which is done once for what belongs together.

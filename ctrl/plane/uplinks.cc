@@ -82,7 +82,7 @@ Result<void> ForwardingPlane::learn_route(VrfId vrf, const IpPrefix& prefix, Nex
     auto added = fib_.add(vrf, prefix, group);
     if (!added) return added;
     learned_vrfs_.insert(vrf);
-    routes_changed(vrf);
+    learned_untold_.insert(vrf);
     return {};
 }
 
@@ -90,7 +90,12 @@ void ForwardingPlane::forget_route(VrfId vrf, const IpPrefix& prefix) {
     const auto present = fib_.get(vrf, prefix);
     if (!present || !is_group(*present)) return;
     fib_.remove(vrf, prefix);
-    routes_changed(vrf);
+    learned_untold_.insert(vrf);
+}
+
+void ForwardingPlane::tell_flows_of_learned() {
+    for (const VrfId vrf : std::exchange(learned_untold_, {}))
+        routes_changed(vrf);
 }
 
 }  // namespace slash32

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/routing/kernel_routing.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
 namespace slash32 {
+namespace {
 
-KernelRouting::KernelRouting(ForwardingPlane& plane, Options options)
+constexpr auto kFlowPause = std::chrono::milliseconds(20);
+
+}  // namespace
+
+KernelRouting::KernelRouting(asio::io_context& io, ForwardingPlane& plane, Options options)
     : plane_(plane),
       uplinks_(std::move(options.uplinks)),
       sets_(plane),
-      routes_(plane, sets_, std::move(options.routes)) {}
+      routes_(plane, sets_, std::move(options.routes)),
+      flow_timer_(io) {}
 
 KernelRouting::~KernelRouting() {
     plane_.on_link([](PortId) {});
@@ -20,7 +27,7 @@ KernelRouting::~KernelRouting() {
 Result<std::unique_ptr<KernelRouting>> KernelRouting::start(asio::io_context& io,
                                                             ForwardingPlane& plane,
                                                             Options options) {
-    std::unique_ptr<KernelRouting> routing(new KernelRouting(plane, std::move(options)));
+    std::unique_ptr<KernelRouting> routing(new KernelRouting(io, plane, std::move(options)));
     KernelRouting* const self = routing.get();
     auto neighbors = Neighbors::open(io, plane, self->sets_, self->routes_);
     if (!neighbors) return tl::unexpected<Error>(neighbors.error());
@@ -99,6 +106,20 @@ void KernelRouting::dump_ends() {
 
 void KernelRouting::settled() {
     if (std::exchange(addresses_changed_, false)) set_sources();
+    if (!flow_timer_runs_) tell_flows();
+}
+
+// At once, and then not for a while: a full table that comes in would else make every packet look
+// its route up anew.
+void KernelRouting::tell_flows() {
+    plane_.tell_flows_of_learned();
+    flow_timer_runs_ = true;
+    flow_timer_.expires_after(kFlowPause);
+    flow_timer_.async_wait([this](const asio::error_code& error) {
+        if (error) return;
+        flow_timer_runs_ = false;
+        plane_.tell_flows_of_learned();
+    });
 }
 
 // ICMP errors that leave by an uplink come from the host's global address on it, or else from any

@@ -12,6 +12,7 @@
 #include "ctrl/routing/neighbors.h"
 
 #include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
 
 #include <cstdint>
 #include <map>
@@ -45,7 +46,7 @@ class KernelRouting final : public KernelListener {
     NeighborStats neighbors() const { return neighbors_->stats(); }
 
   private:
-    KernelRouting(ForwardingPlane& plane, Options options);
+    KernelRouting(asio::io_context& io, ForwardingPlane& plane, Options options);
 
     void link(const LinkMessage&, bool gone) override;
     void address(const AddressMessage&, bool gone) override;
@@ -56,6 +57,7 @@ class KernelRouting final : public KernelListener {
     void dump_ends() override;
     void settled() override;
     void set_sources();
+    void tell_flows();
 
     ForwardingPlane& plane_;
     const std::map<std::string, PortId> uplinks_;
@@ -69,6 +71,8 @@ class KernelRouting final : public KernelListener {
     std::set<uint32_t> told_objects_;  // in the present dump
     bool dumping_ = false;
     bool addresses_changed_ = false;
+    asio::steady_timer flow_timer_;
+    bool flow_timer_runs_ = false;
     std::unique_ptr<KernelMirror> mirror_;  // goes first
 };
 

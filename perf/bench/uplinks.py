@@ -236,6 +236,8 @@ def _loading(context: Context, flows: int) -> tuple[float, float, float]:
         ending = threading.Event()
 
         def load() -> None:
+            # This thread alone; the worker's core must be its own.
+            os.sched_setaffinity(0, {context.other_core})
             for chunk in chunks:
                 if ending.is_set():
                     return

@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,16 +23,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 int listen_at(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return -1;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const auto address = holder_address(path);
+    if (!address) return -1;
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     unlink(path.c_str());
     const mode_t mask = umask(0077);
-    const bool good = fd >= 0 &&
-                      bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-                      listen(fd, 1) == 0;
+    const bool good =
+        fd >= 0 && bind(fd, reinterpret_cast<const sockaddr*>(&*address), sizeof *address) == 0 &&
+        listen(fd, 1) == 0;
     umask(mask);
     if (good) return fd;
     if (fd >= 0) close(fd);

@@ -10,6 +10,14 @@
 
 namespace slash32 {
 
+std::optional<sockaddr_un> holder_address(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return std::nullopt;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    return address;
+}
+
 HolderMessage holder_message(HolderMessage::Kind kind, const std::string& name) {
     HolderMessage message;
     message.kind = kind;

@@ -5,8 +5,11 @@
 
 #include "dp/base/result.h"
 
+#include <sys/un.h>
+
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace slash32 {
@@ -25,6 +28,9 @@ struct HolderMessage {
 
     std::string text() const { return std::string(name.data()); }
 };
+
+// Of the holder's socket; std::nullopt: the path is too long for one.
+std::optional<sockaddr_un> holder_address(const std::string& path);
 
 HolderMessage holder_message(HolderMessage::Kind kind, const std::string& name);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/netlink/route_socket.h"
 
+#include "ctrl/netlink/messages.h"
+
 #include <fmt/format.h>
 #include <libmnl/libmnl.h>
 #include <linux/netlink.h>
@@ -30,33 +32,17 @@ int take_attribute(const nlattr* attribute, void* data) {
     return MNL_CB_OK;
 }
 
-uint32_t number_of(const nlattr* attribute, uint32_t otherwise) {
-    if (attribute == nullptr || mnl_attr_validate(attribute, MNL_TYPE_U32) < 0) return otherwise;
-    return mnl_attr_get_u32(attribute);
-}
-
 // Appends the route if it is a unicast one of the protocol. The kernel has seen to that already,
 // but an older one sends everything.
 void take_route(const nlmsghdr* message, uint8_t protocol, std::vector<KernelRoute>& routes) {
-    if (message->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(message) < sizeof(rtmsg)) {
-        return;
-    }
-    const auto* head = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(message));
-    const nlattr* attributes[RTA_MAX + 1] = {};
-    mnl_attr_parse(message, sizeof *head, take_attribute, static_cast<void*>(attributes));
-    if (head->rtm_protocol != protocol || head->rtm_type != RTN_UNICAST) return;
-    KernelRoute route;
-    route.table = number_of(attributes[RTA_TABLE], head->rtm_table);
-    route.metric = number_of(attributes[RTA_PRIORITY], 0);
-    route.interface = number_of(attributes[RTA_OIF], 0);
-    route.prefix.address.family = head->rtm_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
-    route.prefix.length = head->rtm_dst_len;
-    if (const nlattr* destination = attributes[RTA_DST]; destination != nullptr) {
-        const size_t bytes = route.prefix.address.bits() / 8u;
-        if (mnl_attr_get_payload_len(destination) != bytes) return;
-        std::memcpy(route.prefix.address.bytes.data(), mnl_attr_get_payload(destination), bytes);
-    }
-    routes.push_back(route);
+    if (message->nlmsg_type != RTM_NEWROUTE) return;
+    const auto route = read_route(message);
+    if (!route || route->protocol != protocol || route->type != RouteType::kUnicast) return;
+    routes.push_back(
+        KernelRoute{.prefix = route->prefix,
+                    .table = route->table,
+                    .metric = route->metric,
+                    .interface = route->hops.size() == 1 ? route->hops[0].interface : 0});
 }
 
 // NLMSGERR_ATTR_MSG (linux/netlink.h): behind the error, and behind the request unless that was

@@ -83,11 +83,12 @@ Result<NextHopId> NextHopGroups::create() {
     return id;
 }
 
-void NextHopGroups::set_members(NextHopId id, std::vector<GroupMember> members) {
+bool NextHopGroups::set_members(NextHopId id, std::vector<GroupMember> members) {
     Entry& entry = entries_[group_index(id)];
-    if (entry.members == members) return;
+    if (entry.members == members) return false;
     publish(id, new NextHopGroup(share_buckets(*entry.published, members)));
     entry.members = std::move(members);
+    return true;
 }
 
 void NextHopGroups::remove(NextHopId id) {

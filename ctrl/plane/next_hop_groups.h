@@ -35,8 +35,8 @@ class NextHopGroups {
 
     // Of no members yet. Errors: kLimit.
     Result<NextHopId> create();
-    // Does nothing where the members are the same.
-    void set_members(NextHopId id, std::vector<GroupMember> members);
+    // Whether they were others before.
+    bool set_members(NextHopId id, std::vector<GroupMember> members);
     // REQUIRES: no route leads to it any more.
     void remove(NextHopId id);
 

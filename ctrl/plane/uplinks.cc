@@ -67,7 +67,7 @@ void ForwardingPlane::learn_neighbor(PortId uplink, const IpAddress& address,
 }
 
 void ForwardingPlane::set_hop_group(NextHopId group, std::vector<GroupMember> members) {
-    groups_.set_members(group, std::move(members));
+    if (!groups_.set_members(group, std::move(members))) return;
     for (const VrfId vrf : learned_vrfs_)
         routes_changed(vrf);
 }

@@ -2,6 +2,7 @@
 #include "ctrl/punt/announcement_frame.h"
 
 #include "dp/packet/headers.h"
+#include "dp/packet/source_match.h"
 
 #include <cstring>
 #include <span>
@@ -23,13 +24,6 @@ uint32_t add_words(uint32_t sum, std::span<const uint8_t> bytes) {
     for (size_t i = 0; i + 1 < bytes.size(); i += 2)
         sum += static_cast<uint32_t>(bytes[i] << 8 | bytes[i + 1]);
     return sum;
-}
-
-// fe80::/64 and the modified EUI-64 of the address.
-Ip6 link_local_of(const Mac& mac) {
-    const auto& b = mac.bytes;
-    return Ip6{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(b[0] ^ 2), b[1], b[2], 0xff,
-                0xfe, b[3], b[4], b[5]}};
 }
 
 std::vector<uint8_t> arp_frame(const Ip4& address, const Mac& mac) {
@@ -63,7 +57,7 @@ std::vector<uint8_t> advertisement_frame(const Ip6& address, const Mac& mac) {
     ip.payload_length = Be16{kLength};
     ip.next_header = kProtoIcmp6;
     ip.hop_limit = 255;
-    ip.source = link_local_of(mac);
+    ip.source = eui64_link_local(mac);
     ip.destination = kAllNodes;
     auto& advertisement = place<NdNeighbour>(frame, kMessage);
     advertisement.icmp.type = kIcmp6NeighbourAdvertisement;

@@ -11,7 +11,6 @@ namespace slash32 {
 namespace {
 
 constexpr uint32_t kNeverSwept = UINT32_MAX;
-constexpr uint8_t kProtocolKernel = 2;  // RTPROT_KERNEL
 
 Ways ways_of(const RouteMessage& message) {
     Ways ways{.type = message.type, .next_hop_object = message.next_hop_object, .hops = {}};
@@ -23,11 +22,11 @@ Ways ways_of(const RouteMessage& message) {
 bool is_of_the_link(const IpPrefix& prefix) {
     const auto& bytes = prefix.address.bytes;
     if (prefix.address.is_ipv4()) return bytes[0] == 127 || bytes[0] >= 224;
-    const bool link_local = bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+    const Ip6 address = prefix.address.ipv6();
     const bool loopback =
         prefix.length == 128 && bytes[15] == 1 &&
         std::all_of(bytes.begin(), bytes.end() - 1, [](uint8_t b) { return b == 0; });
-    return bytes[0] == 0xff || link_local || loopback;
+    return address.is_multicast() || address.is_link_local() || loopback;
 }
 
 bool same_way(const HopMessage& a, const HopMessage& b) {
@@ -81,7 +80,6 @@ void KernelRoutes::add(const Key& key, const RouteMessage& message) {
                             .metric = message.metric,
                             .set = 0,
                             .epoch = epoch_,
-                            .protocol = message.protocol,
                             .local = message.type == RouteType::kLocal},
                   ways_of(message));
 }
@@ -168,16 +166,12 @@ void KernelRoutes::end_dump() {
 }
 
 void KernelRoutes::add_neighbor(VrfId vrf, uint32_t interface, const IpAddress& address) {
-    set_candidate(Key{IpPrefix{address, address.bits()}, vrf},
-                  Candidate{.table = 0,
-                            .metric = 0,
-                            .set = 0,
-                            .epoch = kNeverSwept,
-                            .protocol = kProtocolKernel,
-                            .local = false},
-                  Ways{.type = RouteType::kUnicast,
-                       .next_hop_object = 0,
-                       .hops = {HopMessage{.interface = interface, .via = address}}});
+    set_candidate(
+        Key{IpPrefix{address, address.bits()}, vrf},
+        Candidate{.table = 0, .metric = 0, .set = 0, .epoch = kNeverSwept, .local = false},
+        Ways{.type = RouteType::kUnicast,
+             .next_hop_object = 0,
+             .hops = {HopMessage{.interface = interface, .via = address}}});
 }
 
 void KernelRoutes::remove_neighbor(VrfId vrf, const IpAddress& address) {
@@ -189,19 +183,6 @@ void KernelRoutes::remove_neighbor(VrfId vrf, const IpAddress& address) {
     if (which == candidates.end()) return;
     withdraw(found->first, candidates, which);
     if (candidates.empty()) entries_.erase(found);
-}
-
-void KernelRoutes::for_each(const std::function<bool(const Shown&)>& visit) const {
-    for (const auto& [key, candidates] : entries_) {
-        const Candidate& best = candidates.front();
-        if (!visit(Shown{.vrf = key.vrf,
-                         .prefix = key.prefix,
-                         .table = best.table,
-                         .metric = best.metric,
-                         .protocol = best.protocol,
-                         .set = best.set}))
-            return;
-    }
 }
 
 }  // namespace slash32

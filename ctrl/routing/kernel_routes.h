@@ -14,7 +14,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -43,17 +42,6 @@ class KernelRoutes {
 
     size_t size() const { return entries_.size(); }  // prefixes
     size_t failed() const { return failed_; }        // that the tables had no room for
-    // The hops of the best route, for `show`; nothing where there is none.
-    struct Shown {
-        VrfId vrf;
-        IpPrefix prefix;
-        uint32_t table;
-        uint32_t metric;
-        uint8_t protocol;
-        HopSets::Id set;
-    };
-    // In no order, while `visit` returns true.
-    void for_each(const std::function<bool(const Shown&)>& visit) const;
 
   private:
     struct Key {
@@ -69,7 +57,6 @@ class KernelRoutes {
         uint32_t metric;
         HopSets::Id set;
         uint32_t epoch;
-        uint8_t protocol;
         bool local;
     };
     using Candidates = std::vector<Candidate>;  // the best first

@@ -3,10 +3,7 @@
 
 #include "ctrl/punt/announcement_frame.h"
 
-#include <linux/if_packet.h>
 #include <net/if.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <utility>
@@ -20,13 +17,7 @@ constexpr auto kPause = std::chrono::seconds(1);
 }  // namespace
 
 LinkAnnouncer::LinkAnnouncer(asio::io_context& io, std::vector<Link> links)
-    : links_(std::move(links)),
-      socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
-      timer_(io) {}
-
-LinkAnnouncer::~LinkAnnouncer() {
-    if (socket_ >= 0) close(socket_);
-}
+    : links_(std::move(links)), timer_(io) {}
 
 void LinkAnnouncer::set_port(PortId port, const Reachable& reachable) {
     std::set<IpAddress> now(reachable.addresses.begin(), reachable.addresses.end());
@@ -46,15 +37,9 @@ void LinkAnnouncer::set_port(PortId port, const Reachable& reachable) {
 
 void LinkAnnouncer::say(const IpAddress& address) const {
     for (const Link& link : links_) {
-        const std::vector<uint8_t> frame = announcement_frame(address, link.mac);
-        sockaddr_ll to{};
-        to.sll_family = AF_PACKET;
-        to.sll_ifindex = static_cast<int>(if_nametoindex(link.interface.c_str()));
-        to.sll_halen = sizeof(Mac);
         // An interface that is down has nobody to tell.
-        [[maybe_unused]] const ssize_t sent =
-            sendto(socket_, frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
-                   sizeof to);
+        packets_.send(if_nametoindex(link.interface.c_str()),
+                      announcement_frame(address, link.mac));
     }
 }
 

@@ -5,6 +5,7 @@
 // Thread safety: the control thread.
 #pragma once
 
+#include "ctrl/netlink/packet_socket.h"
 #include "ctrl/plane/forwarding_plane.h"
 #include "dp/base/net.h"
 
@@ -27,7 +28,6 @@ class LinkAnnouncer {
 
     // In the network namespace of this thread. Without the right to packet sockets nothing is said.
     LinkAnnouncer(asio::io_context& io, std::vector<Link> links);
-    ~LinkAnnouncer();
     LinkAnnouncer(const LinkAnnouncer&) = delete;
     LinkAnnouncer& operator=(const LinkAnnouncer&) = delete;
 
@@ -39,7 +39,7 @@ class LinkAnnouncer {
     void say_again();
 
     const std::vector<Link> links_;
-    int socket_;
+    PacketSocket packets_;
     asio::steady_timer timer_;
     std::map<PortId, std::set<IpAddress>> present_;
     std::map<IpAddress, unsigned> to_say_;  // how often still

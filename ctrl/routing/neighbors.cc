@@ -3,17 +3,12 @@
 
 #include "ctrl/punt/unresolved.h"
 
-#include <fmt/format.h>
 #include <libmnl/libmnl.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstring>
 
 namespace slash32 {
@@ -65,22 +60,14 @@ Neighbors::Neighbors(asio::io_context& io, ForwardingPlane& plane, HopSets& sets
                      KernelRoutes& routes)
     : plane_(plane), sets_(sets), routes_(routes), timer_(io) {}
 
-Neighbors::~Neighbors() {
-    if (packet_socket_ >= 0) close(packet_socket_);
-}
-
 Result<std::unique_ptr<Neighbors>> Neighbors::open(asio::io_context& io, ForwardingPlane& plane,
                                                    HopSets& sets, KernelRoutes& routes) {
     std::unique_ptr<Neighbors> made(new Neighbors(io, plane, sets, routes));
     auto socket = open_netlink(0, 0);
     if (!socket) return tl::unexpected<Error>(socket.error());
     made->socket_ = std::move(*socket);
-    // Of no protocol: it only sends.
-    made->packet_socket_ = ::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (made->packet_socket_ < 0) {
-        return fail(ErrorCode::kUnavailable, "",
-                    fmt::format("no packet socket: {}", std::strerror(errno)));
-    }
+    if (auto usable = made->packets_.usable(); !usable)
+        return tl::unexpected<Error>(usable.error());
     made->wait();
     return made;
 }
@@ -219,15 +206,10 @@ std::optional<NeighborMessage> Neighbors::look_up(uint32_t interface, const IpAd
 // By the host's view, from where it goes out of the wire as all that the host sends.
 void Neighbors::release(const Key& key, Neighbor& neighbor) {
     if (neighbor.held.empty() || !neighbor.mac) return;
-    sockaddr_ll to{};
-    to.sll_family = AF_PACKET;
-    to.sll_ifindex = static_cast<int>(sets_.interface_of(key.first));
-    to.sll_halen = sizeof(Mac);
+    const uint32_t interface = sets_.interface_of(key.first);
     for (std::vector<uint8_t>& frame : neighbor.held) {
         std::memcpy(frame.data(), neighbor.mac->bytes.data(), sizeof(Mac));
-        const ssize_t sent = sendto(packet_socket_, frame.data(), frame.size(), 0,
-                                    reinterpret_cast<const sockaddr*>(&to), sizeof to);
-        ++(sent >= 0 ? released_ : lost_);
+        ++(packets_.send(interface, frame) ? released_ : lost_);
     }
     held_ -= neighbor.held.size();
     neighbor.held.clear();
@@ -284,7 +266,7 @@ void Neighbors::wait() {
 }
 
 NeighborStats Neighbors::stats() const {
-    NeighborStats stats{.found = found_, .held = held_, .released = released_, .lost = lost_};
+    NeighborStats stats{.held = held_, .released = released_, .lost = lost_};
     for (const auto& [key, neighbor] : neighbors_) {
         const auto known = learned(neighbor.state, neighbor.mac);
         stats.known += known && known->mac;

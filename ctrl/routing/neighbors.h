@@ -10,6 +10,7 @@
 #pragma once
 
 #include "ctrl/netlink/messages.h"
+#include "ctrl/netlink/packet_socket.h"
 #include "ctrl/netlink/socket.h"
 #include "ctrl/plane/forwarding_plane.h"
 #include "ctrl/routing/hop_sets.h"
@@ -34,7 +35,6 @@ namespace slash32 {
 struct NeighborStats {
     size_t known = 0;       // whose MAC address we have
     size_t failed = 0;      // that do not answer
-    size_t found = 0;       // on the link, by packets to them
     size_t held = 0;        // packets that wait
     uint64_t released = 0;  // that have been sent on
     uint64_t lost = 0;      // that have not: no answer, or no room to hold them
@@ -45,7 +45,6 @@ class Neighbors {
     // In the network namespace of this thread. Errors: kUnavailable.
     static Result<std::unique_ptr<Neighbors>> open(asio::io_context& io, ForwardingPlane& plane,
                                                    HopSets& sets, KernelRoutes& routes);
-    ~Neighbors();
     Neighbors(const Neighbors&) = delete;
     Neighbors& operator=(const Neighbors&) = delete;
 
@@ -91,7 +90,7 @@ class Neighbors {
     HopSets& sets_;
     KernelRoutes& routes_;
     NetlinkSocket socket_;
-    int packet_socket_ = -1;
+    PacketSocket packets_;
     asio::steady_timer timer_;
     std::map<Key, Neighbor> neighbors_;
     uint32_t epoch_ = 1;

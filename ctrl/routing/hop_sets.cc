@@ -187,10 +187,13 @@ void HopSets::evaluate_where(Concerns&& concerns) {
 void HopSets::count_want(const NextHopSpec& spec, int by) {
     if (!spec.via) return;
     const std::pair key{spec.port, *spec.via};
-    int& count = wants_[key];
-    count += by;
-    if (count == 0) wants_.erase(key);
-    if (count == (by > 0 ? 1 : 0)) want_(spec.port, *spec.via, by > 0);
+    const int before = wants_[key];
+    const int after = before + by;
+    if (after > 0)
+        wants_[key] = after;
+    else
+        wants_.erase(key);
+    if ((before > 0) != (after > 0)) want_(spec.port, *spec.via, after > 0);
 }
 
 }  // namespace slash32

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,14 +28,21 @@ enum class DriverEventType : uint8_t {
     kLinkDown,
 };
 
+// Of an uplink's link.
+struct LinkInfo {
+    uint32_t speed_mbps = 0;  // 0: not known
+    uint32_t losses = 0;      // times it was lost since the start
+};
+
 struct DriverEvent {
     DriverEventType type;
     PortId port;
     std::string path;
     std::string reason;
-    uint64_t features = 0;     // virtio feature bits, as negotiated
-    uint16_t mtu = 0;          // bytes, as the frontend said; 0: it said nothing
-    uint16_t queue_pairs = 0;  // enabled now
+    uint64_t features = 0;         // virtio feature bits, as negotiated
+    uint16_t mtu = 0;              // bytes, as the frontend said; 0: it said nothing
+    uint16_t queue_pairs = 0;      // enabled now
+    std::optional<LinkInfo> link;  // kLinkUp, kLinkDown of an uplink
 };
 
 using DriverEventHook = std::function<void(const DriverEvent&)>;

@@ -50,20 +50,41 @@ std::string_view change_name(const Done& done) {
     return done.counts.changed > 0 ? "changed" : "unchanged";
 }
 
+std::string bond_name(BondMode mode) {
+    const auto* found =
+        std::ranges::find(kBondModes, mode, &std::pair<std::string_view, BondMode>::second);
+    return std::string(found->first);
+}
+
 Json uplink_json(const UplinkSpec& uplink) {
     Json out = {{"name", uplink.name},
-                {"devargs", uplink.devargs},
                 {"vrf", uplink.vrf.value()},
                 {"mtu", uplink.mtu},
                 {"queues", uplink.queues},
                 {"mode", uplink.l2 ? "l2" : "l3"},
                 {"owner", std::string(kUplinkOwner)},
                 {"addresses", Json::array()}};
+    if (uplink.is_vlan()) {
+        out["parent"] = uplink.parent;
+        out["vlan"] = uplink.vlan;
+    } else if (uplink.bond != BondMode::kNone) {
+        out["bond"] = bond_name(uplink.bond);
+        out["members"] = uplink.members;
+    } else {
+        out["devargs"] = uplink.devargs;
+    }
     if (uplink.mac) out["mac"] = to_string(*uplink.mac);
     for (const IpAddress& address : uplink.addresses) {
         out["addresses"].push_back(to_string(address));
     }
     return out;
+}
+
+Json device_json(const DeviceCounters& device) {
+    return {{"rx_missed", device.rx_missed},
+            {"rx_errors", device.rx_errors},
+            {"rx_no_buffer", device.rx_no_buffer},
+            {"tx_errors", device.tx_errors}};
 }
 
 Json actual_json(const PortActual& actual, const PortSlot& slot) {
@@ -78,6 +99,10 @@ Json actual_json(const PortActual& actual, const PortSlot& slot) {
     if (!actual.reason.empty()) out["reason"] = actual.reason;
     if (!actual.last_error.empty()) out["last_error"] = actual.last_error;
     if (actual.mtu != 0) out["mtu"] = actual.mtu;
+    if (actual.link) {
+        out["link"] = {{"losses", actual.link->losses}};
+        if (actual.link->speed_mbps != 0) out["link"]["speed_mbps"] = actual.link->speed_mbps;
+    }
     if (actual.queues != 0) out["queues"] = actual.queues;
     if (!actual.features.empty()) out["features"] = actual.features;
     return out;
@@ -101,19 +126,18 @@ Json Api::port_json(const PortSlot& slot) {
         for (const IpAddress& address : announce_->announced(slot.id))
             announced.push_back(to_string(address));
     }
+    Json counters = {{"rx_packets", stats.rx_packets}, {"rx_bytes", stats.rx_bytes},
+                     {"tx_packets", stats.tx_packets}, {"tx_bytes", stats.tx_bytes},
+                     {"rx_dropped", stats.rx_dropped}, {"tx_dropped", stats.tx_dropped}};
+    if (slot.is_uplink() && slot.id != kNoPort && !slot.host_view)
+        counters["device"] = device_json(plane_.device_counters(slot.id));
     return {{"name", slot.name},
             {"id", slot.id.value()},
             {"kind", std::string(kind_name(kind_of(slot)))},
             {"desired",
              slot.is_configured() ? uplink_json(*slot.uplink) : to_json(slot.record->intent)},
             {"actual", std::move(actual)},
-            {"counters",
-             {{"rx_packets", stats.rx_packets},
-              {"rx_bytes", stats.rx_bytes},
-              {"tx_packets", stats.tx_packets},
-              {"tx_bytes", stats.tx_bytes},
-              {"rx_dropped", stats.rx_dropped},
-              {"tx_dropped", stats.tx_dropped}}}};
+            {"counters", std::move(counters)}};
 }
 
 void Api::port_apply(Session& session, const Json& params, Reply reply) {

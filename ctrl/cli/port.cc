@@ -202,6 +202,13 @@ void port_set(Context& context, const CLI::App& command, const PortOptions& o) {
     apply(context, o, params);
 }
 
+// "10 Gbit/s, lost 2 times", without what is not known.
+std::string link_text(const Json& link) {
+    const int64_t speed = number_at(link, "speed_mbps");
+    const std::string lost = fmt::format("lost {} times", number_at(link, "losses"));
+    return speed == 0 ? lost : fmt::format("{} Mbit/s, {}", speed, lost);
+}
+
 void show_port(Context& context, const std::string& name) {
     const auto result = context.call("port.get", {{"name", name}});
     if (!result || context.print_json(*result)) return;
@@ -226,6 +233,13 @@ void show_port(Context& context, const std::string& name) {
                socket.empty() ? "" : socket + " (" + text_at(desired, "socket_mode") + ")");
     sheet.line("interface", text_at(port, "kind") == "tap" ? text_at(desired, "tap") : "");
     sheet.line("device", text_at(desired, "devargs"));
+    if (desired.contains("bond"))
+        sheet.line("bond", fmt::format("{} of {}", text_at(desired, "bond"),
+                                       plain(array_at(desired, "members"))));
+    if (desired.contains("vlan"))
+        sheet.line("VLAN",
+                   fmt::format("{} of {}", number_at(desired, "vlan"), text_at(desired, "parent")));
+    if (actual.contains("link")) sheet.line("link", link_text(actual["link"]));
     sheet.line("MAC", text_at(desired, "mac"));
     sheet.line("addresses", plain(array_at(desired, "addresses")));
     sheet.line("allowed pairs", plain(array_at(desired, "allowed_pairs")));
@@ -253,6 +267,7 @@ void show_port(Context& context, const std::string& name) {
                fmt::format("{} packets, {}, {} dropped", number_at(counters, "tx_packets"),
                            human_bytes(number_at(counters, "tx_bytes")),
                            number_at(counters, "tx_dropped")));
+    if (counters.contains("device")) sheet.line("device errors", plain(counters["device"]));
     bool first = true;
     for (const std::string& remark : port_remarks(port)) {
         sheet.line(std::exchange(first, false) ? "traffic" : "", remark);

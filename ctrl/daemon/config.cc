@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/config.h"
 
+#include "dp/abi/vlan.h"
 #include "dp/table/track.h"
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <charconv>
 #include <optional>
 #include <set>
+#include <span>
 #include <string_view>
 #include <toml++/toml.h>
 
@@ -96,6 +98,21 @@ Result<void> set_uplink_member(UplinkSpec& uplink, std::string_view key, const s
         uplink.name = text;
     } else if (key == "devargs") {
         uplink.devargs = text;
+    } else if (key == "bond") {
+        const auto* found =
+            std::ranges::find(kBondModes, text, &std::pair<std::string_view, BondMode>::first);
+        if (found == std::end(kBondModes))
+            return invalid("\"active-backup\", \"balance\" or \"lacp\"");
+        uplink.bond = found->second;
+    } else if (key == "member") {
+        uplink.members.push_back(text);
+    } else if (key == "parent") {
+        uplink.parent = text;
+    } else if (key == "vlan") {
+        if (!number(uplink.vlan, 1, kMaxVlan)) return invalid("a VLAN id from 1 to 4094");
+    } else if (key == "damping") {
+        if (text != "true" && text != "false") return invalid("true or false");
+        uplink.damping = text == "true";
     } else if (key == "mac") {
         uplink.mac = parse_mac(text);
         if (!uplink.mac) return invalid("a MAC address");
@@ -123,6 +140,52 @@ Result<void> set_uplink_member(UplinkSpec& uplink, std::string_view key, const s
     return {};
 }
 
+// Of a VLAN, which shares the device of `parent`.
+Result<void> validate_vlan(const UplinkSpec& uplink, const UplinkSpec& parent) {
+    if (uplink.mac || uplink.queues != 1 || !uplink.devargs.empty())
+        return bad("uplink.vlan",
+                   fmt::format("uplink {} is a VLAN: devargs, mac and queues are those of {}",
+                               uplink.name, parent.name));
+    if (parent.is_vlan())
+        return bad("uplink.parent", fmt::format("uplink {} cannot be a VLAN of the VLAN {}",
+                                                uplink.name, parent.name));
+    if (uplink.mtu > parent.mtu)
+        return bad("uplink.mtu", fmt::format("uplink {} cannot have more than the {} of {}",
+                                             uplink.name, parent.mtu, parent.name));
+    return {};
+}
+
+// What the uplink is: a device, a bond of some, or a VLAN of one of those before it.
+Result<void> validate_device(const UplinkSpec& uplink, std::span<const UplinkSpec> before) {
+    const bool bond = uplink.bond != BondMode::kNone;
+    if (uplink.is_vlan() != !uplink.parent.empty())
+        return bad(uplink.is_vlan() ? "uplink.parent" : "uplink.vlan",
+                   fmt::format("uplink {}: parent and vlan are given together", uplink.name));
+    if (bond != !uplink.members.empty())
+        return bad(bond ? "uplink.members" : "uplink.bond",
+                   fmt::format("uplink {}: bond and members are given together", uplink.name));
+    if (uplink.is_vlan()) {
+        const auto parent = std::ranges::find(before, uplink.parent, &UplinkSpec::name);
+        if (parent == before.end() || bond)
+            return bad("uplink.parent",
+                       fmt::format("uplink {}: there is no uplink \"{}\" before it", uplink.name,
+                                   uplink.parent));
+        for (const UplinkSpec& other : before) {
+            if (other.parent == uplink.parent && other.vlan == uplink.vlan)
+                return bad("uplink.vlan",
+                           fmt::format("{} and {} are the same VLAN {} of {}", other.name,
+                                       uplink.name, uplink.vlan, uplink.parent));
+        }
+        return validate_vlan(uplink, *parent);
+    }
+    if (bond != uplink.devargs.empty())
+        return bad(
+            "uplink.devargs",
+            bond ? fmt::format("uplink {} is a bond: its devices are its members", uplink.name)
+                 : fmt::format("uplink {} names no device", uplink.name));
+    return {};
+}
+
 Result<UplinkSpec> read_uplink(const std::string& file, const toml::table& table) {
     UplinkSpec uplink;
     for (const auto& [key, node] : table) {
@@ -132,9 +195,12 @@ Result<UplinkSpec> read_uplink(const std::string& file, const toml::table& table
             values.push_back(*text);
         } else if (const auto number = node.value_exact<int64_t>()) {
             values.push_back(fmt::format("{}", *number));
-        } else if (auto list = read_array<std::string>(node); list && member == "addresses") {
+        } else if (const auto flag = node.value_exact<bool>()) {
+            values.emplace_back(*flag ? "true" : "false");
+        } else if (auto list = read_array<std::string>(node);
+                   list && (member == "addresses" || member == "members")) {
             values = std::move(*list);
-            member = "address";
+            member = member == "addresses" ? "address" : "member";
         } else {
             return bad(where(file, node), fmt::format("uplink.{} has the wrong type", member));
         }
@@ -380,11 +446,11 @@ Result<void> check_config(const Config& config) {
                    fmt::format("\"{}\" is not timeout=seconds of a known timeout", item));
     }
     std::set<std::string> names;
-    for (const UplinkSpec& uplink : config.uplinks) {
+    for (size_t i = 0; i < config.uplinks.size(); ++i) {
+        const UplinkSpec& uplink = config.uplinks[i];
         if (uplink.name.empty() || uplink.name.size() > 15)
             return bad("uplink.name", "an uplink needs a name of 1 to 15 characters");
-        if (uplink.devargs.empty())
-            return bad("uplink.devargs", fmt::format("uplink {} names no device", uplink.name));
+        if (auto ok = validate_device(uplink, std::span(config.uplinks).first(i)); !ok) return ok;
         if (uplink.l2 && !uplink.has_host_view())
             return bad("uplink.mode",
                        fmt::format("uplink {} in L2 mode takes no addresses: they are the "

@@ -119,10 +119,14 @@ Result<void> DataPlane::prepare(const Config& config) {
         log("dpdk").log(ours, line);
     };
     for (const UplinkSpec& uplink : config.uplinks) {
-        // Virtual devices are named after their driver, "net_tap0"; PCI ones by their address.
-        const bool pci = uplink.devargs.find(':') < uplink.devargs.find(',');
-        options.pci |= pci;
-        if (pci) options.allow.push_back(uplink.devargs);
+        std::vector<std::string> devices = uplink.members;
+        devices.push_back(uplink.devargs);
+        for (const std::string& devargs : devices) {
+            // Virtual devices are named after their driver, "net_tap0"; PCI ones by their address.
+            const bool pci = devargs.find(':') < devargs.find(',');
+            options.pci |= pci;
+            if (pci) options.allow.push_back(devargs);
+        }
     }
     auto started = start_eal(options);
     if (!started) return tl::unexpected<Error>(started.error());

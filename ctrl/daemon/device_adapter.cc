@@ -55,10 +55,25 @@ DeviceEvent translate(const DriverEvent& from) {
         to.last_error = from.reason;
     } else if (from.type == DriverEventType::kDisconnected && to.reason.empty()) {
         to.reason = fmt::format("the frontend has left {}", from.path);
-    } else if (from.type == DriverEventType::kLinkDown) {
+    } else if (from.type == DriverEventType::kLinkDown && to.reason.empty()) {
         to.reason = "the link is down";
     }
+    if (from.link) to.link = PortLinkInfo{from.link->speed_mbps, from.link->losses};
     return to;
+}
+
+UplinkBond bond_of(BondMode mode) {
+    switch (mode) {
+        case BondMode::kNone:
+            break;
+        case BondMode::kActiveBackup:
+            return UplinkBond::kActiveBackup;
+        case BondMode::kBalance:
+            return UplinkBond::kBalance;
+        case BondMode::kLacp:
+            return UplinkBond::kLacp;
+    }
+    return UplinkBond::kNone;
 }
 
 DeviceHandles handles_of(const PortHandles& from) {
@@ -140,10 +155,13 @@ Result<DeviceHandles> DeviceAdapter::add_held(TapPortSpec spec) {
 Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& spec, Mac& mac) {
     const auto added = uplink_->add(UplinkPortSpec{.id = id,
                                                    .devargs = spec.devargs,
+                                                   .bond = bond_of(spec.bond),
+                                                   .members = spec.members,
                                                    .rx_queues = spec.queues,
                                                    .workers = workers_,
                                                    .mtu = spec.mtu,
-                                                   .mac = spec.mac});
+                                                   .mac = spec.mac,
+                                                   .damping = spec.damping});
     if (!added) return tl::unexpected<Error>(added.error());
     if (added->port.rx.size() < spec.queues) {
         log("routing").warn("uplink {} has {} receive queues, not {}: its device has no more",
@@ -152,6 +170,22 @@ Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& sp
     mac = added->mac;
     kinds_[id] = PortKind::kUplink;
     return handles_of(added->port);
+}
+
+DeviceHandles DeviceAdapter::open_vlan(PortId id, PortId uplink, const UplinkSpec& spec, Mac& mac) {
+    const UplinkHandles added =
+        uplink_->add_vlan(VlanPortSpec{.id = id, .uplink = uplink, .vlan = spec.vlan});
+    mac = added.mac;
+    kinds_[id] = PortKind::kUplink;
+    return handles_of(added.port);
+}
+
+DeviceCounters DeviceAdapter::counters(PortId uplink) {
+    const UplinkCounters counted = uplink_->counters(uplink);
+    return DeviceCounters{.rx_missed = counted.rx_missed,
+                          .rx_errors = counted.rx_errors,
+                          .rx_no_buffer = counted.rx_no_buffer,
+                          .tx_errors = counted.tx_errors};
 }
 
 Result<DeviceHandles> DeviceAdapter::open_host_view(PortId id, const UplinkSpec& spec,

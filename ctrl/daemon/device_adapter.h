@@ -41,8 +41,10 @@ class DeviceAdapter final : public Devices {
 
     Result<DeviceHandles> open(PortId, const PortIntent&) override;
     Result<DeviceHandles> open_uplink(PortId, const UplinkSpec&, Mac& mac) override;
+    DeviceHandles open_vlan(PortId, PortId uplink, const UplinkSpec&, Mac& mac) override;
     Result<DeviceHandles> open_host_view(PortId, const UplinkSpec&, const Mac& mac) override;
     void set_carrier(PortId host_view, bool up) override { tap_->set_carrier(host_view, up); }
+    DeviceCounters counters(PortId uplink) override;
     void close(PortId, std::function<void()> done) override;
     void on_event(std::function<void(const DeviceEvent&)>) override;
 

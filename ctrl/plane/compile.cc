@@ -111,6 +111,7 @@ std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,
     config->router_mac = link.mac;
     config->tx = link.tx;
     config->twin = link.host_view;
+    config->vlans = link.vlans;
     add_gateways(*config, spec.addresses, router);
     for (const IpAddress& address : link.addresses) {
         if (address.is_ipv4())

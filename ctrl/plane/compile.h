@@ -31,7 +31,8 @@ std::unique_ptr<PortConfig> compile_port(PortId id, const PortIntent& intent,
 struct UplinkLink {
     Mac mac;
     TxPort* tx = nullptr;
-    PortId host_view;                  // kNoPort: none
+    PortId host_view;  // kNoPort: none
+    const VlanPorts* vlans = nullptr;
     std::vector<IpAddress> addresses;  // of the host on it: sources of ICMP errors
 };
 std::unique_ptr<PortConfig> compile_uplink(PortId id, const UplinkSpec& spec,

@@ -33,6 +33,7 @@ struct DeviceEvent {
     uint16_t mtu = 0;
     uint16_t queue_pairs = 0;
     std::vector<std::string> features;
+    std::optional<PortLinkInfo> link;  // of an uplink
 };
 
 // What workers use of a device. Both live until close() has called back; a queue without a peer
@@ -54,11 +55,16 @@ class Devices {
     virtual Result<DeviceHandles> open(PortId, const PortIntent&) = 0;
     // Starts an uplink; `mac` receives its address.
     virtual Result<DeviceHandles> open_uplink(PortId, const UplinkSpec&, Mac& mac) = 0;
+    // The same for a VLAN of an uplink that is open. It has no receive queue: workers find its
+    // packets among the uplink's.
+    virtual DeviceHandles open_vlan(PortId, PortId uplink, const UplinkSpec&, Mac& mac) = 0;
     // Makes the interface by which the host sees an uplink: of the uplink's name and address.
     // Errors: kConflict (the name is taken), kForbidden, kUnavailable.
     virtual Result<DeviceHandles> open_host_view(PortId, const UplinkSpec&, const Mac& mac) = 0;
     // Whether a host's view has a carrier, as its uplink has a link.
     virtual void set_carrier(PortId host_view, bool up) = 0;
+    // Zeros for a VLAN: what its frames met is counted of the uplink.
+    virtual DeviceCounters counters(PortId uplink) = 0;
     // Ends it. REQUIRES: no worker refers to the port's handles any more.
     virtual void close(PortId, std::function<void()> done) = 0;
 

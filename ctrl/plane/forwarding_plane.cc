@@ -207,6 +207,7 @@ std::unique_ptr<PortConfig> ForwardingPlane::compile(PortId id, const Port& port
                               {.mac = port.mac,
                                .tx = port.tx,
                                .host_view = port.host_view,
+                               .vlans = port.vlans.get(),
                                .addresses = port.addresses});
     }
     if (const auto* view = std::get_if<HostView>(&port.spec))
@@ -246,7 +247,8 @@ void ForwardingPlane::raise_epoch_when_acknowledged() {
 void ForwardingPlane::unpublish_config(PortId id) {
     const PortConfig* old = port(id).config;
     publisher_.broadcast(Command::set_port(id, nullptr));
-    publisher_.when_acknowledged([old, policy = port(id).policy] { delete old; });
+    publisher_.when_acknowledged(
+        [old, policy = port(id).policy, vlans = port(id).vlans] { delete old; });
     raise_epoch_when_acknowledged();
 }
 
@@ -381,6 +383,7 @@ void ForwardingPlane::handle(const DeviceEvent& event) {
     // Of a device on its way out.
     if (found == ports_.end() || found->second->reopening) return;
     Port& owner = *found->second;
+    if (event.link) owner.actual.link = event.link;
     note_device(owner, event);
     if (std::holds_alternative<UplinkSpec>(owner.spec)) link_hook_(event.port);
 }

@@ -60,6 +60,7 @@ class ForwardingPlane final : public Plane {
     Result<void> change_port(PortId, const PortIntent&) override;
     void remove_port(PortId) override;
     PortActual actual(PortId) const override;
+    DeviceCounters device_counters(PortId uplink) const override;
     Result<NextHopId> acquire_next_hop(const NextHopSpec&) override;
     void release_next_hop(NextHopId) override;
     void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) override;
@@ -154,8 +155,9 @@ class ForwardingPlane final : public Plane {
         uint64_t generation = 0;             // of the configuration, to tell late acknowledgements
         bool was_wired = false;
         bool reopening = false;
-        PortId host_view;                  // of an uplink
-        std::vector<IpAddress> addresses;  // of the host on an uplink
+        PortId host_view;                        // of an uplink
+        std::shared_ptr<const VlanPorts> vlans;  // the same, that the configuration refers to
+        std::vector<IpAddress> addresses;        // of the host on an uplink
         const PortIntent& intent() const { return std::get<PortIntent>(spec); }
     };
 
@@ -173,6 +175,8 @@ class ForwardingPlane final : public Plane {
     void remove_host_route(const HostRoute& route);
     void drop_route(VrfId vrf, const IpPrefix& prefix);
     Result<void> add_host_view(PortId uplink);
+    PortId find_uplink(const std::string& name) const;
+    void add_vlan(PortId uplink, uint16_t vlan, PortId id);
     void routes_changed(VrfId vrf);
     void raise_routes();
     void raise_epoch_when_acknowledged();

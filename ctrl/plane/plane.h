@@ -21,6 +21,19 @@ namespace slash32 {
 
 enum class PortState : uint8_t { kWaiting, kConnected, kRunning, kFailed };
 
+// Packets that an uplink's device has lost or failed to send.
+struct DeviceCounters {
+    uint64_t rx_missed = 0;     // no room in its receive queue: the workers were too slow
+    uint64_t rx_errors = 0;     // damaged
+    uint64_t rx_no_buffer = 0;  // the memory pool was empty
+    uint64_t tx_errors = 0;     // refused, or not sent
+};
+
+struct PortLinkInfo {
+    uint32_t speed_mbps = 0;  // 0: not known
+    uint32_t losses = 0;      // times it was lost since the start
+};
+
 // The actual state of a port, apart from what is wanted.
 struct PortActual {
     PortState state = PortState::kWaiting;
@@ -31,6 +44,7 @@ struct PortActual {
     uint16_t queues = 0;                // queue pairs of the frontend, 0 before
     std::vector<std::string> features;  // negotiated
     int64_t since_ms = 0;               // Unix time of the last change of state
+    std::optional<PortLinkInfo> link;   // of an uplink that has had one
     bool wired() const {
         return programmed && (state == PortState::kConnected || state == PortState::kRunning);
     }
@@ -54,9 +68,22 @@ struct PlaneEvent {
     Mac mac{};           // kAddressConflict
 };
 
+enum class BondMode : uint8_t { kNone, kActiveBackup, kBalance, kLacp };
+// As configuration and protocol call them.
+inline constexpr std::pair<std::string_view, BondMode> kBondModes[] = {
+    {"active-backup", BondMode::kActiveBackup},
+    {"balance", BondMode::kBalance},
+    {"lacp", BondMode::kLacp}};
+
+// A device; or a bond of some; or a VLAN of another uplink.
 struct UplinkSpec {
     std::string name;
     std::string devargs;
+    BondMode bond = BondMode::kNone;
+    std::vector<std::string> members;  // of the bond: devargs
+    std::string parent;                // of the VLAN: the other uplink's name
+    uint16_t vlan = 0;                 // 1 to 4094; 0: it is none
+    bool damping = true;               // of a link that flaps
     std::optional<Mac> mac;
     uint16_t mtu = kDefaultMtu;
     uint8_t queues = 1;
@@ -67,6 +94,7 @@ struct UplinkSpec {
     // On a link without routing: the router answers ARP and ND for its VMs, and announces them.
     bool l2 = false;
     bool has_host_view() const { return addresses.empty(); }
+    bool is_vlan() const { return vlan != 0; }
 };
 
 class Plane {
@@ -84,6 +112,7 @@ class Plane {
     virtual void remove_port(PortId) = 0;
     // REQUIRES: the port exists.
     virtual PortActual actual(PortId) const = 0;
+    virtual DeviceCounters device_counters(PortId uplink) const = 0;
 
     // Adds a security group or an address set, or replaces its rules; ports that have the group
     // follow. What its rules name has been added before, or matches nobody. Errors: kLimit.

@@ -2,18 +2,23 @@
 // The part of the forwarding plane that is about uplinks: the ports, the host's views of them, and
 // the neighbours and routes that are learnt there.
 #include "ctrl/plane/forwarding_plane.h"
+#include "dp/abi/vlan.h"
 
 #include <utility>
 
 namespace slash32 {
 
+// REQUIRES: the uplink that a VLAN belongs to has been added.
 Result<PortId> ForwardingPlane::add_uplink(const UplinkSpec& spec) {
     Result<PortId> id = allocate_id();
     if (!id) return id;
+    const PortId parent = spec.is_vlan() ? find_uplink(spec.parent) : kNoPort;
     auto fresh = std::make_unique<Port>();
     fresh->spec = spec;
     fresh->actual.since_ms = unix_ms();
-    const auto device = devices_.open_uplink(*id, spec, fresh->mac);
+    const auto device =
+        spec.is_vlan() ? Result<DeviceHandles>(devices_.open_vlan(*id, parent, spec, fresh->mac))
+                       : devices_.open_uplink(*id, spec, fresh->mac);
     if (!device) {
         free_ids_.push_back(*id);
         return tl::unexpected<Error>(device.error());
@@ -25,7 +30,31 @@ Result<PortId> ForwardingPlane::add_uplink(const UplinkSpec& spec) {
         if (auto added = add_host_view(*id); !added) return tl::unexpected<Error>(added.error());
     }
     use_device(*id, *device);
+    if (spec.is_vlan()) add_vlan(parent, spec.vlan, *id);
     return id;
+}
+
+PortId ForwardingPlane::find_uplink(const std::string& name) const {
+    for (const auto& [id, owner] : ports_) {
+        const auto* uplink = std::get_if<UplinkSpec>(&owner->spec);
+        if (uplink != nullptr && uplink->name == name) return id;
+    }
+    return kNoPort;
+}
+
+void ForwardingPlane::add_vlan(PortId uplink, uint16_t vlan, PortId id) {
+    Port& owner = port(uplink);
+    auto vlans = std::make_shared<VlanPorts>();
+    if (owner.vlans != nullptr) *vlans = *owner.vlans;
+    vlans->ports[0] = uplink;
+    vlans->ports[vlan] = id;
+    const auto replaced = std::exchange(owner.vlans, std::move(vlans));
+    publish_config(uplink);
+    publisher_.when_acknowledged([replaced] {});
+}
+
+DeviceCounters ForwardingPlane::device_counters(PortId uplink) const {
+    return devices_.counters(uplink);
 }
 
 // REQUIRES: the uplink's device is open, and no worker knows of it yet.

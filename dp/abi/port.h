@@ -39,7 +39,8 @@ struct RaPrefix {
     bool autonomous = false;  // the VM's address is its EUI-64 one in this prefix (SLAAC)
 };
 
-struct Policy;  // dp/abi/policy.h
+struct Policy;     // dp/abi/policy.h
+struct VlanPorts;  // dp/abi/vlan.h
 
 // One published at which the capture of a port's packets starts; see dp/abi/capture.h.
 struct Capture;
@@ -57,6 +58,7 @@ struct PortConfig {
     Mac router_mac;              // ours on this port: the gateway MAC, or an uplink's own
     TxPort* tx = nullptr;
     PortId twin;  // of an uplink the host's view of it, of that the uplink; kNoPort: none
+    const VlanPorts* vlans = nullptr;  // of an uplink that has some
     const Policy* policy =
         nullptr;  // of the port's groups; nullptr: by kFilterOpen, all or nothing
 

@@ -3,6 +3,7 @@
 
 #include "dp/base/assert.h"
 #include "dp/worker/pipeline.h"
+#include "dp/worker/vlan.h"
 
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
@@ -284,28 +285,52 @@ template <bool kMeasured>
 inline unsigned Worker::receive_burst_as(Slot& slot) {
     [[maybe_unused]] const uint64_t start = kMeasured ? rte_rdtsc() : 0;
     RxQueue& queue = *slot.queue;
-    Burst& burst = burst_;
-    const uint16_t n = queue.receive(queue, burst.packets.data(), kBurstSize);
+    const uint16_t n = queue.receive(queue, burst_.packets.data(), kBurstSize);
     if (n == 0) return 0;
     const PortConfig* in = ports_[queue.port.value()];
-    if (in == nullptr) [[unlikely]] {  // the port is being taken away
-        PortCounters& counters = context_.port_counters(queue.port);
-        counters.rx_packets.add(n);
-        counters.drops[static_cast<size_t>(DropReason::kPortGone)].add(n);
-        rte_pktmbuf_free_bulk(burst.packets.data(), n);
+    if (in == nullptr) [[unlikely]] {
+        drop_of_gone_port(queue.port, n);
         return n;
     }
     if (context_.capture_count != 0) context_.now = rte_rdtsc();  // its packets show it
-    burst.in = in;
-    burst.live = n == 32 ? UINT32_MAX : (1u << n) - 1;
-    if constexpr (kMeasured) {
-        run_measured_pipeline(context_, burst, start);
+    if (in->vlans != nullptr) [[unlikely]] {
+        run_by_vlan(*in, n);
     } else {
-        run_pipeline(context_, burst);
+        burst_.in = in;
+        burst_.live = n == 32 ? UINT32_MAX : (1u << n) - 1;
+        if constexpr (kMeasured) {
+            run_measured_pipeline(context_, burst_, start);
+        } else {
+            run_pipeline(context_, burst_);
+        }
     }
     context_.counters->worker.packets.add(n);
     context_.counters->worker.bursts.add(1);
     return n;
+}
+
+// The first `n` packets of the burst, of a port that is being taken away.
+void Worker::drop_of_gone_port(PortId port, uint16_t n) {
+    PortCounters& counters = context_.port_counters(port);
+    counters.rx_packets.add(n);
+    counters.drops[static_cast<size_t>(DropReason::kPortGone)].add(n);
+    rte_pktmbuf_free_bulk(burst_.packets.data(), n);
+}
+
+// A burst for each port. Its stages are not measured.
+void Worker::run_by_vlan(const PortConfig& uplink, uint16_t n) {
+    VlanSplit split(uplink, burst_.packets.data(), n);
+    while (!split.empty()) {
+        PortId port;
+        const uint16_t count = split.take(port, burst_.packets.data());
+        burst_.in = ports_[port.value()];
+        burst_.live = count == 32 ? UINT32_MAX : (1u << count) - 1;
+        if (burst_.in == nullptr) {
+            drop_of_gone_port(port, count);
+        } else {
+            run_pipeline(context_, burst_);
+        }
+    }
 }
 
 // Called for a polled queue that gave nothing.

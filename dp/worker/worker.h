@@ -85,6 +85,8 @@ class Worker {
     unsigned receive_burst(Slot& slot);
     template <bool kMeasured>
     unsigned receive_burst_as(Slot& slot);
+    void drop_of_gone_port(PortId port, uint16_t n);
+    void run_by_vlan(const PortConfig& uplink, uint16_t n);
     bool measures_next_burst() const;
     void consider_arming(uint32_t index);
     void start_polling(uint32_t index);

@@ -22,21 +22,48 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 struct rte_mempool;
 
 namespace slash32 {
 
+enum class UplinkBond : uint8_t {
+    kNone,
+    kActiveBackup,
+    kBalance,  // static, by the 5-tuple
+    kLacp,     // IEEE 802.1AX, the same
+};
+
 struct UplinkPortSpec {
     PortId id;
     // "0000:03:00.0", "net_af_packet0,iface=eth1", ...
     std::string devargs;
+    UplinkBond bond = UplinkBond::kNone;  // of `members`, devargs; then there are no others
+    std::vector<std::string> members;
     uint16_t rx_queues = 1;  // wanted; fewer when the device has fewer
     uint16_t workers = 1;  // that may send: a queue each, shared under a lock when there are fewer
     uint16_t mtu = 1500;
     std::optional<Mac> mac;  // else the device's own
     uint16_t rx_descriptors = 1024;
     uint16_t tx_descriptors = 1024;
+    bool damping = true;  // a link that flaps stays down for a while: see FlapDamper
+    std::string device_name() const { return bond == UplinkBond::kNone ? devargs : "bond"; }
+};
+
+// A part of an uplink's traffic, told by an 802.1Q tag.
+struct VlanPortSpec {
+    PortId id;
+    PortId uplink;
+    uint16_t vlan = 0;  // 1 to 4094
+};
+
+// Packets, since the device was made.
+struct UplinkCounters {
+    uint64_t rx_missed = 0;     // no room in the receive queue: workers were too slow
+    uint64_t rx_errors = 0;     // damaged ones
+    uint64_t rx_no_buffer = 0;  // the memory pool was empty
+    uint64_t tx_errors = 0;     // the device failed to send them, or refused them
 };
 
 struct UplinkHandles {
@@ -59,20 +86,30 @@ class UplinkDriver {
 
     // Errors: kInvalid naming the field, kConflict (device in use), kUnavailable.
     Result<UplinkHandles> add(const UplinkPortSpec& spec);
-    // Stops and detaches the device. REQUIRES: workers have acknowledged that they refer to it no
-    // more.
+    // What is sent there gets the tag. It has no receive queue: workers find its packets among
+    // those of the uplink. REQUIRES: the uplink has been added.
+    UplinkHandles add_vlan(const VlanPortSpec& spec);
+    // Stops and detaches the device, or ends the VLAN. REQUIRES: workers have acknowledged that
+    // they refer to it no more, and an uplink's VLANs have been removed.
     void remove(PortId id, std::function<void()> done);
+
+    // What the device has counted since it was made; zeros for a VLAN.
+    UplinkCounters counters(PortId id);
 
   private:
     struct Port;
+    struct Vlan;
 
     void run();
     void post(std::function<void()> action);
     void check_link(Port& port);
+    void set_link(Port& port, bool up, std::string reason);
+    void tell(const Port& port, PortId id, std::string reason);
 
     Options options_;
     int socket_;  // to ask the kernel of its interfaces
     std::unordered_map<uint16_t, std::shared_ptr<Port>> ports_;  // guarded by mutex_
+    std::unordered_map<uint16_t, std::shared_ptr<Vlan>> vlans_;  // the same
 
     std::mutex mutex_;
     std::condition_variable changed_;

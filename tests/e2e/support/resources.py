@@ -24,6 +24,11 @@ class Resources:
         self.daemons = []
         self.namespaces = []
         self.directories = []
+        self._kept = []
+
+    def keep(self, made):
+        """To be closed with the rest."""
+        self._kept.append(made)
 
     def directory(self):
         path = Path(tempfile.mkdtemp(prefix="s32e-"))
@@ -55,6 +60,8 @@ class Resources:
             self.shown.remove(daemon)
             # DPDK leaves some megabytes there, which the next start with the same prefix would take.
             shutil.rmtree(DPDK_RUN_DIR / daemon.prefix, ignore_errors=True)
+        for made in self._kept:
+            made.close()
         for namespace in self.namespaces:
             namespace.close()
         for directory in self.directories:

@@ -133,6 +133,55 @@ TEST_F(UplinkTest, PassesPacketsOverATapDevice) {
     EXPECT_EQ(if_nametoindex("s32up0"), 0u);
 }
 
+// A net_ring device receives what it sends.
+TEST_F(UplinkTest, VlanPutsItsTagOnWhatIsTaken) {
+    const auto uplink = driver_->add(spec("net_ring0"));
+    ASSERT_TRUE(uplink) << uplink.error().message;
+    const UplinkHandles vlan =
+        driver_->add_vlan({.id = PortId{2}, .uplink = PortId{1}, .vlan = 0x123});
+    EXPECT_EQ(vlan.mac, uplink->mac);
+    EXPECT_TRUE(vlan.port.rx.empty());
+    EXPECT_TRUE(log_.wait(PortId{2}, DriverEventType::kLinkUp, 2000));
+    EXPECT_TRUE(vlan.port.tx->ready.load());
+
+    const auto frame = [] {
+        rte_mbuf* m = rte_pktmbuf_alloc(packet_pool());
+        auto* bytes = reinterpret_cast<uint8_t*>(rte_pktmbuf_append(m, 64));
+        for (uint8_t i = 0; i < 64; ++i)
+            bytes[i] = i;
+        return m;
+    };
+    rte_mbuf* out = frame();
+    ASSERT_EQ(vlan.port.tx->transmit(*vlan.port.tx, WorkerId{0}, &out, 1), 1);
+    RxQueue& queue = *uplink->port.rx[0];
+    rte_mbuf* in = nullptr;
+    ASSERT_EQ(queue.receive(queue, &in, 1), 1);
+    ASSERT_EQ(in->pkt_len, 68u);
+    const auto* bytes = rte_pktmbuf_mtod(in, const uint8_t*);
+    for (uint8_t i = 0; i < 12; ++i)
+        EXPECT_EQ(bytes[i], i);
+    EXPECT_EQ(bytes[12] << 24 | bytes[13] << 16 | bytes[14] << 8 | bytes[15], 0x81000123);
+    for (uint8_t i = 12; i < 64; ++i)
+        EXPECT_EQ(bytes[i + 4], i);
+    rte_pktmbuf_free(in);
+
+    // Until the ring is full; what it does not take is as it was.
+    for (int sent = 0; sent < 5000; ++sent) {
+        out = frame();
+        if (vlan.port.tx->transmit(*vlan.port.tx, WorkerId{0}, &out, 1) == 1) continue;
+        EXPECT_EQ(out->pkt_len, 64u);
+        EXPECT_EQ(rte_pktmbuf_mtod(out, const uint8_t*)[12], 12);
+        rte_pktmbuf_free(out);
+        out = nullptr;
+        break;
+    }
+    EXPECT_EQ(out, nullptr);
+    while (queue.receive(queue, &in, 1) == 1)
+        rte_pktmbuf_free(in);
+    remove(2);
+    remove(1);
+}
+
 TEST_F(UplinkTest, GivesEachWorkerAQueueOrALock) {
     UplinkPortSpec s = spec("net_ring0");
     s.workers = 20;  // a net_ring device has 16 queues

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/config.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -119,6 +120,36 @@ TEST_F(ConfigTest, RefusesNamingTheLineOrTheOption) {
     }
 }
 
+TEST_F(ConfigTest, RefusesAVlanOrBondThatMakesNoSense) {
+    const std::string vlan =
+        "[[uplink]]\nname = \"a\"\ndevargs = \"x\"\n"
+        "[[uplink]]\nname = \"v\"\nvlan = 7\nparent = \"a\"\n[[uplink]]\nname = \"w\"\n";
+    const BadCase cases[] = {
+        {"parent = \"a\"", "uplink.vlan", "together"},
+        {"vlan = 7", "uplink.parent", "together"},
+        {"vlan = 0\nparent = \"a\"", ":10", "1 to 4094"},
+        {"vlan = 4095\nparent = \"a\"", ":10", "1 to 4094"},
+        {"vlan = 7\nparent = \"b\"", "uplink.parent", "before it"},
+        {"vlan = 7\nparent = \"w\"", "uplink.parent", "before it"},
+        {"vlan = 7\nparent = \"a\"", "uplink.vlan", "same VLAN 7"},
+        {"vlan = 8\nparent = \"v\"", "uplink.parent", "VLAN of the VLAN"},
+        {"vlan = 8\nparent = \"a\"\nmtu = 9000", "uplink.mtu", "1500 of a"},
+        {"vlan = 8\nparent = \"a\"\nqueues = 2", "uplink.vlan", "of a"},
+        {"bond = \"lacp\"", "uplink.members", "together"},
+        {"members = [\"x\"]", "uplink.bond", "together"},
+        {"bond = \"team\"", ":10", "lacp"},
+        {"bond = \"lacp\"\nmembers = [\"x\"]\ndevargs = \"y\"", "uplink.devargs", "its members"},
+    };
+    for (const BadCase& bad : cases) {
+        const auto config = read(fmt::format("{}{}", vlan, bad.text));
+        ASSERT_FALSE(config) << bad.text;
+        EXPECT_TRUE(config.error().path.ends_with(bad.path))
+            << bad.text << ": " << config.error().path;
+        EXPECT_NE(config.error().message.find(bad.message), std::string::npos)
+            << bad.text << ": " << config.error().message;
+    }
+}
+
 TEST_F(ConfigTest, MissingFileIsNamed) {
     Config config;
     const auto read = read_config_file(directory_ + "/nothing.toml", config);
@@ -139,6 +170,19 @@ TEST(ConfigFlags, EveryOptionHasItsOwnFlag) {
         EXPECT_EQ(option.flag().find('_'), std::string::npos);
     }
     EXPECT_TRUE(flags.contains("--workers-control-core"));
+}
+
+TEST(ConfigFlags, UplinkMayBeABondOrAVlan) {
+    const auto bond = parse_uplink_flag(
+        "name=b;bond=lacp;member=net_tap0,iface=x;member=0000:3b:00.1;damping=false");
+    ASSERT_TRUE(bond);
+    EXPECT_EQ(bond->bond, BondMode::kLacp);
+    EXPECT_EQ(bond->members, (std::vector<std::string>{"net_tap0,iface=x", "0000:3b:00.1"}));
+    EXPECT_FALSE(bond->damping);
+    const auto vlan = parse_uplink_flag("name=b.7;parent=b;vlan=7");
+    ASSERT_TRUE(vlan);
+    EXPECT_EQ(vlan->parent, "b");
+    EXPECT_EQ(vlan->vlan, 7);
 }
 
 TEST(ConfigFlags, UplinkFlagSplitsAtSemicolonsOnly) {

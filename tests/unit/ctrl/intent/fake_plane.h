@@ -53,6 +53,7 @@ class FakePlane final : public Plane {
         log.push_back("remove " + ports[id].name);
         ports.erase(id);
     }
+    DeviceCounters device_counters(PortId) const override { return {}; }
     PortActual actual(PortId id) const override {
         const auto at = actuals.find(id);
         return at != actuals.end() ? at->second : PortActual{};

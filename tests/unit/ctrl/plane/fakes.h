@@ -46,6 +46,11 @@ class FakeDevices final : public Devices {
         intent.queues = spec.queues;
         return open(id, intent);
     }
+    DeviceHandles open_vlan(PortId id, PortId, const UplinkSpec&, Mac& mac) override {
+        mac = Mac{{2, 0, 0, 0, 9, 9}};
+        return {.tx = open(id, PortIntent{})->tx, .rx = {}};
+    }
+    DeviceCounters counters(PortId) override { return {}; }
     Result<DeviceHandles> open_host_view(PortId id, const UplinkSpec&, const Mac&) override {
         return open(id, PortIntent{});
     }

@@ -285,6 +285,9 @@ std::vector<std::string> eal_arguments(const EalOptions& o, bool hugepages) {
                                   "--proc-type", "primary"};
     if (!hugepages) {
         a.insert(a.end(), {"--no-huge", "-m", std::to_string(o.memory_mb)});
+    } else {
+        // A virtio-user uplink tells its backend of our memory, in eight regions at most.
+        a.emplace_back("--single-file-segments");
     }
     if (o.pci) {
         for (const std::string& device : o.allow)

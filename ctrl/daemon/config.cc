@@ -232,6 +232,9 @@ bool is_unicast(const std::optional<Mac>& mac) {
 
 // The host's link.
 Result<void> check_host(const Config& config) {
+    if (config.host_namespace.find('/') != std::string::npos)
+        return bad("host.namespace",
+                   fmt::format("\"{}\" is no name as ip netns takes it", config.host_namespace));
     if (config.host_interface.size() > 15)
         return bad("host.interface", "must be 1 to 15 characters");
     const auto mac = parse_mac(config.host_mac);
@@ -313,6 +316,8 @@ const std::vector<ConfigOption>& config_options() {
          "timeouts by Linux's names: \"udp_timeout=60\""},
         {"host", "interface", &C::host_interface,
          "TAP interface between the host and its VMs, which announced routes lead to"},
+        {"host", "namespace", &C::host_namespace,
+         "network namespace of the host's interfaces and routes, as ip netns calls it"},
         {"host", "mac", &C::host_mac, "its MAC address"},
         {"host", "addresses", &C::host_addresses, "addresses of the host that VMs may reach"},
         {"host", "table", &C::host_table, "kernel table of the VMs' routes", 1, UINT32_MAX},

@@ -57,6 +57,7 @@ struct Config {
     bool conntrack_tcp_liberal = false;
     std::vector<std::string> conntrack_timeouts;  // "name=seconds"
 
+    std::string host_namespace;  // empty: the daemon's own
     std::string host_interface;  // empty: none, and nothing is announced
     std::string host_mac = "02:00:5e:00:01:02";
     std::vector<std::string> host_addresses;

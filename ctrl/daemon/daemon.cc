@@ -5,6 +5,7 @@
 #include "ctrl/capture/capture_manager.h"
 #include "ctrl/daemon/dataplane.h"
 #include "ctrl/daemon/device_adapter.h"
+#include "ctrl/daemon/network_namespace.h"
 #include "ctrl/daemon/systemd.h"
 #include "ctrl/daemon/telemetry.h"
 #include "ctrl/daemon/version.h"
@@ -43,6 +44,7 @@
 #include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 namespace slash32 {
 namespace {
@@ -152,6 +154,7 @@ struct Daemon::Parts {
 
     Result<void> start();
     Result<void> start_holder();
+    Result<void> enter_host_namespace();
     Result<void> start_plane();
     Result<void> start_intent();
     Result<void> start_host_link();
@@ -174,6 +177,7 @@ struct Daemon::Parts {
     Executor executor = [this](std::function<void()> f) { asio::post(io, std::move(f)); };
 
     std::unique_ptr<HolderClient> holder;
+    std::optional<NetworkNamespace> home;  // where we started, if the host's is another
     DataPlane dataplane;
     DeviceAdapter devices;
     std::unique_ptr<ForwardingPlane> plane;
@@ -259,13 +263,29 @@ Result<void> Daemon::Parts::start_holder() {
     return {};
 }
 
+// From here on the control thread is where the host's interfaces and routes are; what it makes for
+// uplinks and VMs, it makes at home.
+Result<void> Daemon::Parts::enter_host_namespace() {
+    if (config.host_namespace.empty()) return {};
+    auto there = NetworkNamespace::named(config.host_namespace);
+    if (!there) return tl::unexpected<Error>(there.error());
+    return there->enter();
+}
+
 Result<void> Daemon::Parts::start_plane() {
     if (auto prepared = dataplane.prepare(config); !prepared) return prepared;
+    if (!config.host_namespace.empty()) {
+        auto here = NetworkNamespace::current();
+        if (!here) return tl::unexpected<Error>(here.error());
+        home.emplace(std::move(*here));
+    }
     auto started = devices.start({.pool = dataplane.pool(),
                                   .synchronize = [this] { dataplane.synchronize(); },
                                   .workers = dataplane.worker_count(),
-                                  .holder = holder.get()});
+                                  .holder = holder.get(),
+                                  .home = home ? &*home : nullptr});
     if (!started) return started;
+    if (auto entered = enter_host_namespace(); !entered) return entered;
     const RouterIdentity router{*parse_mac(config.router_mac), parse_ip(config.gateway4)->ipv4(),
                                 parse_ip(config.gateway6)->ipv6()};
     plane = std::make_unique<ForwardingPlane>(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/device_adapter.h"
 
+#include "ctrl/daemon/network_namespace.h"
 #include "ctrl/log/log.h"
 #include "ctrl/routing/host_link.h"
 
@@ -104,6 +105,7 @@ Result<void> DeviceAdapter::start(const Options& options) {
         std::make_unique<UplinkDriver>(UplinkDriver::Options{.pool = options.pool, .event = hook});
     workers_ = static_cast<uint16_t>(options.workers);
     holder_ = options.holder;
+    home_ = options.home;
     return {};
 }
 
@@ -135,6 +137,8 @@ Result<DeviceHandles> DeviceAdapter::open_tap(PortId id, const PortIntent& inten
                            .mtu = intent.mtu,
                            .mac = intent.mac};
     if (intent.owner == kHostOwner) return add_held(spec);
+    const InNamespace home(home_);
+    if (auto entered = home.entered(); !entered) return tl::unexpected<Error>(entered.error());
     const auto added = tap_->add(spec);
     if (!added) return tl::unexpected<Error>(added.error());
     return handles_of(*added);
@@ -153,6 +157,8 @@ Result<DeviceHandles> DeviceAdapter::add_held(TapPortSpec spec) {
 }
 
 Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& spec, Mac& mac) {
+    const InNamespace home(home_);
+    if (auto entered = home.entered(); !entered) return tl::unexpected<Error>(entered.error());
     const auto added = uplink_->add(UplinkPortSpec{.id = id,
                                                    .devargs = spec.devargs,
                                                    .bond = bond_of(spec.bond),

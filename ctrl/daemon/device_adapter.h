@@ -24,6 +24,8 @@ struct rte_mempool;
 
 namespace slash32 {
 
+class NetworkNamespace;
+
 class DeviceAdapter final : public Devices {
   public:
     struct Options {
@@ -31,6 +33,8 @@ class DeviceAdapter final : public Devices {
         std::function<void()> synchronize;  // waits for the workers' grace period
         size_t workers = 1;
         HolderClient* holder = nullptr;  // of the host's interfaces; nullptr: they go with us
+        // Where uplinks and VMs' interfaces are, if not where the control thread is.
+        const NetworkNamespace* home = nullptr;
     };
 
     DeviceAdapter(asio::io_context& io, const Config& config) : io_(io), config_(config) {}
@@ -57,6 +61,7 @@ class DeviceAdapter final : public Devices {
     asio::io_context& io_;
     const Config& config_;
     uint16_t workers_ = 1;
+    const NetworkNamespace* home_ = nullptr;
     std::optional<gid_t> vhost_group_;
     std::unique_ptr<VhostDriver> vhost_;
     std::unique_ptr<TapDriver> tap_;

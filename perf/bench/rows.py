@@ -39,6 +39,7 @@ ALL = [
     Row("port", "ports added and removed under traffic", control_rows.ports),
     Row("restart", "from SIGKILL and exec to the first packet", restart.restart),
     Row("frontend", "from a frontend's return to its first packet", restart.frontend),
+    Row("uplink", "64-byte UDP between a VM and an uplink, over two VMs", uplinks.uplink),
     Row("kernel-routes", "routes of the kernel in bulk, and the same read at a start", uplinks.kernel_routes),
     Row("loading", "traffic between VMs while a million routes of the kernel come in", uplinks.loading),
     Row("announce", "from a VM's connection to its /32 in a neighbour's table", uplinks.announce),

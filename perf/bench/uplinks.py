@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 from . import firewall, traffic
+from .compare import Comparison
 from .context import Context
 from .figures import Figure
 from .kernel import run
 from .processes import BenchError, Children
-from .router import Router
+from .router import ROUTER_MAC, Router
 
 PREFIXES4, PREFIXES6 = 800_000, 200_000
 CHUNK = 500  # routes a datagram
@@ -75,7 +76,7 @@ class Site:
     def router(self, children: Children, directory: Path, poll: str = "sleep", options: list[object] | None = None,
                ) -> Router:
         uplinks = [word for i in (0, 1)
-                   for word in ("--uplink", f"name=up{i};devargs=net_af_packet{i},iface=wire{i}")]
+                   for word in ("--uplink", f"name=up{i};devargs=net_af_packet{i},iface=wire{i};damping=false")]
         return Router(self._context, children, directory, poll, options=[*uplinks, *(options or [])],
                       prefix=["ip", "netns", "exec", self.names["router"]])
 
@@ -212,6 +213,53 @@ def kernel_routes(context: Context) -> list[Figure]:
         Figure("kernel-routes: the kernel alone, nobody listening", "routes/s", alone),
         Figure(f"kernel-routes: a backlog of {BACKLOG:,} caught up with", "routes/s", caught_up, 200_000),
         Figure("kernel-routes: 1 M read at a start", "routes/s", read, 200_000),
+    ]
+
+
+def _sample_uplink(context: Context) -> traffic.Sample:
+    """A fresh slash32d whose first port is an uplink: DPDK's virtio device, on a vhost-user socket of the
+    generator's, which therefore comes first."""
+    directory = context.fresh("pair")
+    wire, vm = traffic.sockets(directory)
+    with context.children() as children:
+        device = f"net_virtio_user0,path={wire},queue_size=1024,mac={ROUTER_MAC}"
+        router = Router(context, children, directory, "busy",
+                        options=["--uplink", f"name=wire;devargs={device};address=192.0.2.0"])
+
+        def start() -> None:
+            _wait("the generator's socket", wire.exists, 15)
+            router.start()
+            router.add_port("b", vm, traffic.MACS[1], traffic.SOURCES[1])
+            router.control.call("neighbor.apply", port="wire", address="192.0.2.1", mac=traffic.MACS[0])
+            behind_wire, behind_vm = traffic.addresses_behind()
+            for addresses, to in ((behind_wire, {"port": "wire", "via": "192.0.2.1"}), (behind_vm, {"port": "b"})):
+                router.control.call("route.apply", routes=[
+                    {"prefixes": [f"{address}/32" for address in addresses], "next_hop": to}])
+            ready.set()
+            ending.wait()  # the router ends with the thread that started it
+
+        def counters() -> tuple[int, int]:
+            if not ready.wait(15):
+                raise BenchError("slash32d was not ready within 15 s")
+            return traffic.worker_counters(router)
+
+        ready, ending = threading.Event(), threading.Event()
+        threading.Thread(target=start, daemon=True).start()
+        sample = traffic.measure(context, children, [f"net_vhost0,iface={wire}", f"listen:{vm}"], [], counters)
+        router.stop()
+        ending.set()
+    return sample
+
+
+def uplink(context: Context) -> list[Figure]:
+    """64-byte UDP both ways between a VM and an uplink, over the same between two VMs; nothing tracked."""
+    got = Comparison(context, context.runs(5, 2), {
+        "VM and VM": lambda: traffic.sample_router(context, []),
+        "VM and uplink": lambda: _sample_uplink(context),
+    })
+    return [
+        got.over_by_cycles("uplink: VM and uplink over VM and VM, by cycles", "VM and uplink", "VM and VM", 0.9),
+        *(got.cycles(f"uplink: {name}, busy", name) for name in ("VM and VM", "VM and uplink")),
     ]
 
 

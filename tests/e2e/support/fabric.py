@@ -43,24 +43,26 @@ def connect(near, device, far, far_device, near_addresses, far_addresses):
 
 
 class Hypervisor:
-    """A lab whose router has two uplinks, wired to a device each of the neighbours."""
+    """A lab whose router has two uplinks, wired to a device each of the neighbours.
 
-    def __init__(self, resources, number, tors, *options):
+    host    the namespace of the host's interfaces and routes, if not the router's own
+    """
+
+    def __init__(self, resources, number, tors, *options, host=None):
         self.number = number
         self.links = links(number)
         self.device = "eth0" if number == 0 else f"eth{number + 1}"  # of either neighbour
         uplinks = [f"name=up{i};devargs=net_af_packet{i},iface=wire{i}" for i in (0, 1)]
+        if host is not None:
+            options = (*options, "--host-namespace", host.name)
         self.lab = Lab(resources, *(f for u in uplinks for f in ("--uplink", u)), *options, start=False)
+        self.host = host or self.lab.router
         for i, tor in enumerate(tors):
             wire = f"wire{i}"
-            connect(self.host, wire, tor, self.device, [], [f"{self.links[i][1]}/31", f"{self.links[i][3]}/127"])
+            connect(self.lab.router, wire, tor, self.device, [], [f"{self.links[i][1]}/31", f"{self.links[i][3]}/127"])
             # Of a real card the kernel would see nothing: it takes no part here either.
-            self.host.sysctl(f"net.ipv6.conf.{wire}.disable_ipv6", 1)
-            self.host.run("nft", DEAF.format(wire))
-
-    @property
-    def host(self):
-        return self.lab.router
+            self.lab.router.sysctl(f"net.ipv6.conf.{wire}.disable_ipv6", 1)
+            self.lab.router.run("nft", DEAF.format(wire))
 
     def start(self):
         self.lab.daemon.start()
@@ -81,9 +83,9 @@ class Fabric:
     far     the neighbours have the addresses beyond them themselves, and routes to the machines
     """
 
-    def __init__(self, resources, *options, start=True, far=True, hypervisors=1):
+    def __init__(self, resources, *options, start=True, far=True, hypervisors=1, host=None):
         self.tors = [resources.namespace(f"tor{i}") for i in (0, 1)]
-        self.hypervisors = [Hypervisor(resources, n, self.tors, *options) for n in range(hypervisors)]
+        self.hypervisors = [Hypervisor(resources, n, self.tors, *options, host=host) for n in range(hypervisors)]
         if far:
             for i, tor in enumerate(self.tors):
                 for address in (FAR4, FAR6):
@@ -100,7 +102,7 @@ class Fabric:
 
     @property
     def host(self):
-        return self.lab.router
+        return self.hypervisors[0].host
 
     def configure(self):
         self.hypervisors[0].configure()

@@ -357,6 +357,7 @@ Result<EalInfo> start_eal(const EalOptions& options) {
     set_eal_log_level(options.log_level);
     std::vector<std::string> arguments = eal_arguments(options, *hugepages);
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments)
         argv.push_back(argument.data());
     argv.push_back(nullptr);

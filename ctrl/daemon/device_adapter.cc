@@ -179,8 +179,8 @@ Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& sp
 }
 
 DeviceHandles DeviceAdapter::open_vlan(PortId id, PortId uplink, const UplinkSpec& spec, Mac& mac) {
-    const UplinkHandles added =
-        uplink_->add_vlan(VlanPortSpec{.id = id, .uplink = uplink, .vlan = spec.vlan});
+    const UplinkHandles added = uplink_->add_vlan(
+        VlanPortSpec{.id = id, .uplink = uplink, .vlan = spec.vlan, .mtu = spec.mtu});
     mac = added.mac;
     kinds_[id] = PortKind::kUplink;
     return handles_of(added.port);

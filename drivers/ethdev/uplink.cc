@@ -126,7 +126,7 @@ UplinkHandles UplinkDriver::add_vlan(const VlanPortSpec& spec) {
     post([this, uplink, vlan] {
         uplink->vlans.push_back(vlan);
         vlan->tx.ready.store(uplink->up, std::memory_order_release);
-        if (uplink->up) tell(*uplink, vlan->spec.id, {});
+        if (uplink->up) tell(*uplink, vlan->spec.id, vlan->spec.mtu, {});
     });
     return UplinkHandles{.port = {.tx = &vlan->tx, .rx = {}}, .mac = device.mac()};
 }
@@ -188,7 +188,7 @@ void UplinkDriver::check_link(Port& port) {
 }
 
 // `reason`: why it is held down; empty: it is as the device says.
-void UplinkDriver::set_link(Port& port, bool up, std::string reason) {
+void UplinkDriver::set_link(Port& port, bool up, const std::string& reason) {
     const bool held = !reason.empty();
     if (up == port.up && held == port.held) return;
     port.up = up;
@@ -196,13 +196,13 @@ void UplinkDriver::set_link(Port& port, bool up, std::string reason) {
     port.device->tx().ready.store(up, std::memory_order_release);
     for (const auto& vlan : port.vlans)
         vlan->tx.ready.store(up, std::memory_order_release);
-    tell(port, port.spec.id, reason);
+    tell(port, port.spec.id, port.spec.mtu, reason);
     for (const auto& vlan : port.vlans)
-        tell(port, vlan->spec.id, reason);
+        tell(port, vlan->spec.id, vlan->spec.mtu, reason);
 }
 
 // Of the port itself or of one of its VLANs.
-void UplinkDriver::tell(const Port& port, PortId id, std::string reason) {
+void UplinkDriver::tell(const Port& port, PortId id, uint16_t mtu, std::string reason) {
     if (!options_.event) return;
     options_.event(DriverEvent{
         .type = port.up ? DriverEventType::kLinkUp : DriverEventType::kLinkDown,
@@ -210,7 +210,7 @@ void UplinkDriver::tell(const Port& port, PortId id, std::string reason) {
         .path = port.spec.device_name(),
         .reason = std::move(reason),
         .features = 0,
-        .mtu = port.spec.mtu,
+        .mtu = mtu,
         .queue_pairs = static_cast<uint16_t>(port.device->rx().size()),
         .link = LinkInfo{.speed_mbps = port.speed_mbps, .losses = port.losses},
     });

@@ -55,7 +55,8 @@ struct UplinkPortSpec {
 struct VlanPortSpec {
     PortId id;
     PortId uplink;
-    uint16_t vlan = 0;  // 1 to 4094
+    uint16_t vlan = 0;    // 1 to 4094
+    uint16_t mtu = 1500;  // of its IP packets
 };
 
 // Packets, since the device was made.
@@ -103,8 +104,8 @@ class UplinkDriver {
     void run();
     void post(std::function<void()> action);
     void check_link(Port& port);
-    void set_link(Port& port, bool up, std::string reason);
-    void tell(const Port& port, PortId id, std::string reason);
+    void set_link(Port& port, bool up, const std::string& reason);
+    void tell(const Port& port, PortId id, uint16_t mtu, std::string reason);
 
     Options options_;
     int socket_;  // to ask the kernel of its interfaces

@@ -60,6 +60,7 @@ def test_vlan_has_an_interface_with_its_uplinks_address(trunk):
     assert "LOWER_UP" in trunk.host.ip("-o", "link", "show", "up0.100")
     desired = trunk.lab.daemon.port("up0.100")["desired"]
     assert (desired["parent"], desired["vlan"]) == ("up0", 100) and "devargs" not in desired
+    assert trunk.lab.daemon.port("up0.200")["actual"]["mtu"] == 1400
 
 
 @pytest.mark.parametrize("far", [NEAR4, NEAR6, "192.0.2.1"])

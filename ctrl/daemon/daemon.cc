@@ -6,6 +6,7 @@
 #include "ctrl/daemon/dataplane.h"
 #include "ctrl/daemon/device_adapter.h"
 #include "ctrl/daemon/network_namespace.h"
+#include "ctrl/daemon/reload.h"
 #include "ctrl/daemon/systemd.h"
 #include "ctrl/daemon/telemetry.h"
 #include "ctrl/daemon/version.h"
@@ -145,10 +146,13 @@ FlowSettings flow_settings(const Config& config) {
 
 // In the order of their making; they go in the opposite order.
 struct Daemon::Parts {
-    explicit Parts(const Config& c)
+    Parts(const Config& c, std::function<Result<Config>()> r)
         : config(c),
+          running(c),
+          read_again(std::move(r)),
           devices(io, config),
           signals(io, SIGTERM, SIGINT),
+          hangup(io, SIGHUP),
           poll_timer(io),
           watchdog(io) {}
 
@@ -168,9 +172,13 @@ struct Daemon::Parts {
     std::string port_name(PortId id) const;
     std::string store_warning() const;
     void feed_watchdog();
+    void wait_for_hangup();
+    void reload();
     void stop();
 
-    const Config config;
+    const Config config;  // at the start
+    Config running;       // and what reloads have changed
+    std::function<Result<Config>()> read_again;
     Descriptor run_lock;
     asio::io_context io{1};
     // The executor of what may outlive a turn of the loop; see Executor in ctrl/intent/store.h.
@@ -196,12 +204,14 @@ struct Daemon::Parts {
 
     std::unique_ptr<asio::posix::stream_descriptor> doorbell;
     asio::signal_set signals;
+    asio::signal_set hangup;
     asio::steady_timer poll_timer;
     bool poll_scheduled = false;
     asio::steady_timer watchdog;
 };
 
-Daemon::Daemon(const Config& config) : parts_(std::make_unique<Parts>(config)) {}
+Daemon::Daemon(const Config& config, std::function<Result<Config>()> reload)
+    : parts_(std::make_unique<Parts>(config, std::move(reload))) {}
 
 Daemon::~Daemon() {
     if (parts_) parts_->stop();
@@ -232,6 +242,7 @@ Result<void> Daemon::Parts::start() {
     signals.async_wait([this](const asio::error_code& error, int) {
         if (!error) io.stop();
     });
+    wait_for_hangup();
     std::signal(SIGPIPE, SIG_IGN);
 
     if (auto started = start_holder(); !started) return started;
@@ -245,6 +256,37 @@ Result<void> Daemon::Parts::start() {
     });
     if (auto started = start_routing(); !started) return started;
     return start_serving();
+}
+
+void Daemon::Parts::wait_for_hangup() {
+    hangup.async_wait([this](const asio::error_code& error, int) {
+        if (error) return;
+        reload();
+        wait_for_hangup();
+    });
+}
+
+void Daemon::Parts::reload() {
+    const auto wanted = read_again();
+    if (!wanted) {
+        log("daemon").error("the configuration stays as it is: {}: {}", wanted.error().path,
+                            wanted.error().message);
+        return;
+    }
+    const Reload changed = take_over(running, *wanted);
+    if (changed.changes("log")) {
+        if (auto set = set_log_levels(running.log_level, running.log_levels); !set)
+            log("daemon").error("log levels: {}", set.error().message);
+    }
+    if (changed.changes("conntrack")) {
+        if (auto set = conntrack->set(flow_settings(running)); !set)
+            log("daemon").error("conntrack.{}: {}", set.error().path, set.error().message);
+    }
+    log("daemon").info(
+        "the configuration was read again: {}",
+        changed.now.empty() ? "nothing changes" : fmt::to_string(fmt::join(changed.now, ", ")));
+    if (!changed.restart.empty())
+        log("daemon").warn("only a restart changes {}", fmt::join(changed.restart, ", "));
 }
 
 // Before there are threads: it starts a process.

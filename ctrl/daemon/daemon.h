@@ -8,13 +8,15 @@
 #include "ctrl/daemon/config.h"
 #include "dp/base/result.h"
 
+#include <functional>
 #include <memory>
 
 namespace slash32 {
 
 class Daemon {
   public:
-    explicit Daemon(const Config& config);
+    // `reload` reads the configuration again, at SIGHUP.
+    Daemon(const Config& config, std::function<Result<Config>()> reload);
     ~Daemon();
     Daemon(const Daemon&) = delete;
     Daemon& operator=(const Daemon&) = delete;
@@ -22,7 +24,8 @@ class Daemon {
     // Up to the point where packets pass and clients are served. The error says in one sentence
     // what cannot be had.
     Result<void> start();
-    // Until SIGTERM or SIGINT.
+    // Until SIGTERM or SIGINT. At SIGHUP the configuration is read again: what can change while
+    // packets pass does, and the log names what cannot. A bad one changes nothing.
     void run();
 
   private:

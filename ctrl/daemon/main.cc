@@ -93,7 +93,7 @@ int run(int argc, char** argv) {
         fmt::print("configuration is good\n");
         return 0;
     }
-    Daemon daemon(*config);
+    Daemon daemon(*config, [&] { return load_config(app, line); });
     if (auto started = daemon.start(); !started) return complain(started.error());
     daemon.run();
     return 0;

@@ -88,9 +88,12 @@ Result<void> start_logging(const LogOptions& options) {
     else
         sink->set_pattern(options.to == "journal" ? "%n: %v" : kTextPattern);
     all_loggers() = make_loggers(sink);
+    return set_log_levels(options.level, options.levels);
+}
 
-    if (auto set = set_log_level("", options.level); !set) return set;
-    for (const std::string& item : options.levels) {
+Result<void> set_log_levels(const std::string& level, const std::vector<std::string>& levels) {
+    if (auto set = set_log_level("", level); !set) return set;
+    for (const std::string& item : levels) {
         const size_t equals = item.find('=');
         if (equals == std::string::npos)
             return fail(ErrorCode::kInvalid, "log.levels", "\"" + item + "\" is not module=level");

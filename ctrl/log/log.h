@@ -30,6 +30,9 @@ struct LogOptions {
 // opened). Before it, log() writes to stderr.
 Result<void> start_logging(const LogOptions& options);
 
+// One level for every module, but for those of `levels`, "module=level". Errors: kInvalid.
+Result<void> set_log_levels(const std::string& level, const std::vector<std::string>& levels);
+
 // REQUIRES: `module` is one of kLogModules.
 spdlog::logger& log(std::string_view module);
 

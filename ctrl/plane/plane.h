@@ -95,6 +95,7 @@ struct UplinkSpec {
     bool l2 = false;
     bool has_host_view() const { return addresses.empty(); }
     bool is_vlan() const { return vlan != 0; }
+    bool operator==(const UplinkSpec&) const = default;
 };
 
 class Plane {

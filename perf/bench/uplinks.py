@@ -328,6 +328,7 @@ class Flow:
         self.out.connect((FAR, port))
         self.arrived: dict[int, float] = {}
         self.sent = 0
+        self._complete = 0  # sent so long ago that they have arrived, if at all
         self._ending = False
         self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._receive)]
         for thread in self._threads:
@@ -350,12 +351,17 @@ class Flow:
                 self.arrived[struct.unpack(">I", data)[0]] = time.monotonic()
 
     def end(self) -> None:
-        time.sleep(0.2)
+        self._complete = self.sent
+        time.sleep(0.2)  # for these to arrive
         self._ending = True
         for thread in self._threads:
             thread.join()
         self.out.close()
         self.back.close()
+
+    def lost(self) -> int:
+        """REQUIRES: it has ended."""
+        return sum(number not in self.arrived for number in range(self._complete))
 
     def longest_gap(self) -> float:
         times = sorted(self.arrived.values())
@@ -372,10 +378,14 @@ def _attach(site: Site, router: Router) -> None:
 
 
 def link(context: Context) -> list[Figure]:
-    """The longest time without a packet of a flow, whose link is cut, or whose router is killed and started."""
-    cut, killed = [], []
+    """The longest time without a packet of a flow, whose link is cut, or whose router is killed and started; and
+    what it loses while the router's configuration changes."""
+    cut, killed, lost = [], [], []
     with Site(context) as site, context.children() as children:
-        router = site.router(children, context.fresh("link")).start()
+        directory = context.fresh("link")
+        file = directory / "slash32.toml"
+        file.write_text("")
+        router = site.router(children, directory, options=["--config", file]).start()
         site.configure()
         ways = ["nexthop", "via", "192.0.2.1", "nexthop", "via", "192.0.2.3"]
         site.ip("router", "route", "add", "default", *ways)
@@ -396,6 +406,15 @@ def link(context: Context) -> list[Figure]:
             _wait("the link up", lambda u=used: router.control.call("port.get", name=f"up{u}")
                   ["port"]["actual"]["state"] == "running", 10)
         for number in range(context.runs(5, 2)):
+            flow = Flow(site, 7200 + number)
+            for seconds in range(60, 70):
+                file.write_text(f'[conntrack]\ntimeouts = ["udp_timeout={seconds}"]\n')
+                os.kill(router.pid, signal.SIGHUP)
+                _wait("the new timeout", lambda s=seconds: router.control.call("conntrack.config")
+                      ["timeouts"]["udp_timeout"] == s, 5)
+            flow.end()
+            lost.append(float(flow.lost()))
+        for number in range(context.runs(5, 2)):
             flow = Flow(site, 7100 + number)
             time.sleep(0.3)
             router.kill()
@@ -412,6 +431,8 @@ def link(context: Context) -> list[Figure]:
     note = f"longest gap in a flow of {RATE} packets/s"
     return [
         Figure("link: cut, to the flow's first packet by the other", "ms", cut, 10, at_most=True, note=note),
+        Figure("link: packets lost while the configuration is read again", "packets", lost, 0, at_most=True,
+               note=f"ten times under {RATE} packets/s"),
         Figure("link: kill -9 and start of slash32d, outage", "s", killed, 1, at_most=True, note=note),
     ]
 

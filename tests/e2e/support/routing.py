@@ -15,13 +15,23 @@ PROTOCOL = 132  # of the routes of slash32d
 
 @dataclasses.dataclass
 class Session:
-    """With a neighbour on a link: addresses of both families at its two ends."""
+    """With a neighbour on a link: addresses of both families at its two ends. Unnumbered, by `device`: the
+    neighbour's link-local address alone, which carries IPv4 too (RFC 8950)."""
 
     local_as: int
     remote_as: int
     remote4: str
     local6: str
     remote6: str
+    device: str = ""
+
+
+@dataclasses.dataclass
+class Peer:
+    address: str
+    remote_as: int
+    families: tuple
+    device: str = ""
 
 
 class Speaker:
@@ -37,9 +47,14 @@ class Speaker:
 
     @property
     def peers(self):
-        """(family, remote address, remote AS) of each session."""
-        return [(family, remote, s.remote_as) for s in self.sessions_wanted
-                for family, remote in (("ipv4", s.remote4), ("ipv6", s.remote6))]
+        """Of all sessions: one of both families on an unnumbered link, else one of each."""
+        made = []
+        for s in self.sessions_wanted:
+            if s.device:
+                made.append(Peer(s.remote6, s.remote_as, ("ipv4", "ipv6"), s.device))
+            else:
+                made += [Peer(s.remote4, s.remote_as, ("ipv4",)), Peer(s.remote6, s.remote_as, ("ipv6",))]
+        return made
 
     @property
     def local_as(self):
@@ -95,12 +110,14 @@ class Frr(Speaker):
         out = "  neighbor {} filter-list OWN out\n" if self.redistribute == "host" else ""
         families = "".join(
             f" address-family {family} unicast\n{self.REDISTRIBUTE[self.redistribute]}  maximum-paths 8\n" +
-            "".join(f"  neighbor {peer} activate\n  neighbor {peer} next-hop-self\n{out.format(peer)}"
-                    for of, peer, _ in self.peers if of == family) + " exit-address-family\n"
+            "".join(f"  neighbor {name} activate\n  neighbor {name} next-hop-self\n{out.format(name)}"
+                    for name, peer in self.named_peers() if family in peer.families) + " exit-address-family\n"
             for family in ("ipv4", "ipv6"))
         peers = "".join(
-            f" neighbor {peer} remote-as {remote_as}\n neighbor {peer} timers connect 1\n"
-            f" neighbor {peer} advertisement-interval 0\n" for _, peer, remote_as in self.peers)
+            f" neighbor {name} {'interface ' if peer.device else ''}remote-as {peer.remote_as}\n" +
+            (f" neighbor {name} capability extended-nexthop\n" if peer.device else "") +
+            f" neighbor {name} timers connect 1\n neighbor {name} advertisement-interval 0\n"
+            for name, peer in self.named_peers())
         # They run as the package's own user.
         shutil.chown(self.directory, "frr", "frr")
         # The kernel takes a link that is down out of its next-hop objects, and zebra 8.4 goes on by them.
@@ -125,6 +142,10 @@ router bgp {self.local_as}
                     "-z", self.directory / "zserv.api", "--vty_socket", self.directory,
                     "-P", 0, stdout=log))
             until(vty.exists, f"{program} of {self.namespace.label}")
+
+    def named_peers(self):
+        """With what the configuration calls them."""
+        return [(peer.device or peer.address, peer) for peer in self.peers]
 
     def sessions(self):
         return len(re.findall(r"BGP state = Established", self.ask("show bgp neighbors")))
@@ -158,11 +179,16 @@ class Bird(Speaker):
         kernel = "".join(
             f"protocol kernel {{{learn} merge paths on; {family} {{ import where {imported}; "
             f"export where source = RTS_BGP; }}; }}\n" for family in ("ipv4", "ipv6"))
+        def channel(family, peer):
+            extended = "extended next hop; " if peer.device and family == "ipv4" else ""
+            return f" {family} {{ {extended}import all; next hop self; export where {told}; }};\n"
+
         sessions = "".join(
-            f"protocol bgp peer{i} {{\n local as {self.local_as};\n neighbor {peer} as {remote_as};\n"
-            f" connect retry time 1; connect delay time 0; error wait time 1, 2;\n"
-            f" {family} {{ import all; next hop self; export where {told}; }};\n}}\n"
-            for i, (family, peer, remote_as) in enumerate(self.peers))
+            f"protocol bgp peer{i} {{\n local as {self.local_as};\n"
+            f" neighbor {peer.address}{'%' + peer.device if peer.device else ''} as {peer.remote_as};\n"
+            f" connect retry time 1; connect delay time 0; error wait time 1, 2;\n" +
+            "".join(channel(family, peer) for family in peer.families) + "}\n"
+            for i, peer in enumerate(self.peers))
         config = self.write("bird.conf", f"log stderr all;\nrouter id {self.router_id};\n"
                                          f"protocol device {{ }}\n{direct}{kernel}{sessions}")
         self.control.unlink(missing_ok=True)

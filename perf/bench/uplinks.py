@@ -329,6 +329,7 @@ class Flow:
         self.arrived: dict[int, float] = {}
         self.sent = 0
         self._complete = 0  # sent so long ago that they have arrived, if at all
+        self._end = 0.0
         self._ending = False
         self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._receive)]
         for thread in self._threads:
@@ -352,6 +353,7 @@ class Flow:
 
     def end(self) -> None:
         self._complete = self.sent
+        self._end = time.monotonic()
         time.sleep(0.2)  # for these to arrive
         self._ending = True
         for thread in self._threads:
@@ -364,7 +366,8 @@ class Flow:
         return sum(number not in self.arrived for number in range(self._complete))
 
     def longest_gap(self) -> float:
-        times = sorted(self.arrived.values())
+        """The one up to the end included."""
+        times = sorted([*self.arrived.values(), self._end])
         return max(b - a for a, b in zip(times, times[1:]))
 
 
@@ -377,60 +380,122 @@ def _attach(site: Site, router: Router) -> None:
     site.ip("vm", "route", "replace", "default", "via", "10.0.0.254")
 
 
+class Transfer:
+    """A TCP connection from the VM to the far address, some MB/s; when something of it arrived."""
+
+    def __init__(self, site: Site, port: int) -> None:
+        with site.socket("peer", kind=socket.SOCK_STREAM) as listener:
+            listener.bind((FAR, port))
+            listener.listen(1)
+            self.out = site.socket("vm", kind=socket.SOCK_STREAM)
+            self.out.settimeout(10)
+            self.out.connect((FAR, port))
+            self.back = listener.accept()[0]
+        self.back.settimeout(0.05)
+        self.times: list[float] = []
+        self._ending = False
+        self._threads = [threading.Thread(target=body, daemon=True) for body in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self) -> None:
+        while not self._ending:
+            self.out.sendall(bytes(1000))
+            time.sleep(1 / RATE)
+
+    def _receive(self) -> None:
+        while not self._ending:
+            try:
+                self.back.recv(1 << 16)
+            except TimeoutError:
+                continue
+            self.times.append(time.monotonic())
+
+    def end(self) -> None:
+        self.times.append(time.monotonic())
+        self._ending = True
+        for thread in self._threads:
+            thread.join()
+        self.out.close()
+        self.back.close()
+
+    def longest_gap(self) -> float:
+        """The one up to the end included."""
+        times = sorted(self.times)
+        return max(b - a for a, b in zip(times, times[1:]))
+
+
+def _cut(site: Site, router: Router, begin: Callable[[], Flow | Transfer]) -> float:
+    """Cuts the link by which traffic goes. Returns its longest gap in ms, once the link is up again."""
+    def received() -> list[int]:
+        return [int(site.inside("peer", "cat", f"/sys/class/net/peer{i}/statistics/rx_packets")) for i in (0, 1)]
+
+    site.ip("peer", "route", "replace", "10.0.0.0/24", "nexthop", "via", "192.0.2.0", "nexthop", "via", "192.0.2.2")
+    under_way = begin()
+    time.sleep(0.5)
+    before = received()
+    time.sleep(0.2)
+    grown = [b - a for a, b in zip(before, received())]
+    used = 0 if grown[0] > grown[1] else 1
+    site.ip("peer", "link", "set", f"peer{used}", "down")
+    time.sleep(0.5)
+    under_way.end()
+    site.ip("peer", "link", "set", f"peer{used}", "up")
+    site.ip("peer", "address", "replace", f"192.0.2.{2 * used + 1}/31", "dev", f"peer{used}")
+    _wait("the link up", lambda: router.control.call("port.get", name=f"up{used}")
+          ["port"]["actual"]["state"] == "running", 10)
+    return under_way.longest_gap() * 1000
+
+
+def _reload(site: Site, router: Router, file: Path, port: int) -> float:
+    """Changes the configuration ten times under traffic. Returns the packets lost."""
+    flow = Flow(site, port)
+    for seconds in range(60, 70):
+        file.write_text(f'[conntrack]\ntimeouts = ["udp_timeout={seconds}"]\n')
+        os.kill(router.pid, signal.SIGHUP)
+        _wait("the new timeout", lambda s=seconds: router.control.call("conntrack.config")
+              ["timeouts"]["udp_timeout"] == s, 5)
+    flow.end()
+    return float(flow.lost())
+
+
+def _kill(site: Site, router: Router, port: int) -> float:
+    """Kills slash32d under traffic and starts it. Returns the outage in seconds."""
+    flow = Flow(site, port)
+    time.sleep(0.3)
+    router.kill()
+    router.launch()
+    router.connect()
+    site.ip("router", "link", "set", "vm", "netns", site.names["vm"])
+    site.ip("vm", "link", "set", "vm", "up")
+    site.ip("vm", "address", "replace", "10.0.0.1/24", "dev", "vm")
+    site.ip("vm", "route", "replace", "default", "via", "10.0.0.254")
+    before = flow.sent
+    _wait("packets again", lambda: any(number > before for number in list(flow.arrived)), 10)
+    flow.end()
+    return flow.longest_gap()
+
+
 def link(context: Context) -> list[Figure]:
-    """The longest time without a packet of a flow, whose link is cut, or whose router is killed and started; and
-    what it loses while the router's configuration changes."""
-    cut, killed, lost = [], [], []
+    """What the traffic of a VM sees of a link that is cut, of a daemon that is killed, and of a configuration that
+    changes."""
     with Site(context) as site, context.children() as children:
         directory = context.fresh("link")
         file = directory / "slash32.toml"
         file.write_text("")
         router = site.router(children, directory, options=["--config", file]).start()
         site.configure()
-        ways = ["nexthop", "via", "192.0.2.1", "nexthop", "via", "192.0.2.3"]
-        site.ip("router", "route", "add", "default", *ways)
+        site.ip("router", "route", "add", "default", "nexthop", "via", "192.0.2.1", "nexthop", "via", "192.0.2.3")
         _attach(site, router)
-        for number in range(context.runs(12, 4)):
-            flow = Flow(site, 7000 + number)
-            time.sleep(0.5)
-            sent = [int(site.inside("peer", "cat", f"/sys/class/net/peer{i}/statistics/rx_packets")) for i in (0, 1)]
-            time.sleep(0.2)
-            now = [int(site.inside("peer", "cat", f"/sys/class/net/peer{i}/statistics/rx_packets")) for i in (0, 1)]
-            used = 0 if now[0] - sent[0] > now[1] - sent[1] else 1
-            site.ip("peer", "link", "set", f"peer{used}", "down")
-            time.sleep(0.5)
-            flow.end()
-            cut.append(flow.longest_gap() * 1000)
-            site.ip("peer", "link", "set", f"peer{used}", "up")
-            site.ip("peer", "address", "replace", f"192.0.2.{2 * used + 1}/31", "dev", f"peer{used}")
-            _wait("the link up", lambda u=used: router.control.call("port.get", name=f"up{u}")
-                  ["port"]["actual"]["state"] == "running", 10)
-        for number in range(context.runs(5, 2)):
-            flow = Flow(site, 7200 + number)
-            for seconds in range(60, 70):
-                file.write_text(f'[conntrack]\ntimeouts = ["udp_timeout={seconds}"]\n')
-                os.kill(router.pid, signal.SIGHUP)
-                _wait("the new timeout", lambda s=seconds: router.control.call("conntrack.config")
-                      ["timeouts"]["udp_timeout"] == s, 5)
-            flow.end()
-            lost.append(float(flow.lost()))
-        for number in range(context.runs(5, 2)):
-            flow = Flow(site, 7100 + number)
-            time.sleep(0.3)
-            router.kill()
-            router.launch()
-            router.connect()
-            site.ip("router", "link", "set", "vm", "netns", site.names["vm"])
-            site.ip("vm", "link", "set", "vm", "up")
-            site.ip("vm", "address", "replace", "10.0.0.1/24", "dev", "vm")
-            site.ip("vm", "route", "replace", "default", "via", "10.0.0.254")
-            time.sleep(0.7)
-            flow.end()
-            killed.append(flow.longest_gap())
+        cut = [_cut(site, router, lambda n=n: Flow(site, 7000 + n)) for n in range(context.runs(12, 4))]
+        stall = [_cut(site, router, lambda n=n: Transfer(site, 7300 + n)) for n in range(context.runs(12, 4))]
+        lost = [_reload(site, router, file, 7200 + n) for n in range(context.runs(5, 2))]
+        killed = [_kill(site, router, 7100 + n) for n in range(context.runs(5, 2))]
         router.stop()
     note = f"longest gap in a flow of {RATE} packets/s"
     return [
         Figure("link: cut, to the flow's first packet by the other", "ms", cut, 10, at_most=True, note=note),
+        Figure("link: cut under a TCP transfer, longest time without progress", "ms", stall, 200, at_most=True),
         Figure("link: packets lost while the configuration is read again", "packets", lost, 0, at_most=True,
                note=f"ten times under {RATE} packets/s"),
         Figure("link: kill -9 and start of slash32d, outage", "s", killed, 1, at_most=True, note=note),

@@ -10,7 +10,7 @@ using rpc::Json;
 using rpc::Reply;
 using rpc::Session;
 
-const std::array<Api::MethodEntry, 43> Api::kMethods = {{
+const std::array<Api::MethodEntry, 44> Api::kMethods = {{
     {"status", &Api::status},
     {"port.apply", &Api::port_apply},
     {"port.delete", &Api::port_delete},
@@ -47,6 +47,7 @@ const std::array<Api::MethodEntry, 43> Api::kMethods = {{
     {"rings", &Api::rings},
     {"memory", &Api::memory},
     {"host.status", &Api::host_status},
+    {"host.routes", &Api::host_routes},
     {"host.drain", &Api::host_drain},
     {"host.undrain", &Api::host_undrain},
     {"log.get", &Api::log_get},

@@ -70,7 +70,7 @@ class Api final : public rpc::Handler {
         std::string_view name;
         Method method;
     };
-    static const std::array<MethodEntry, 43> kMethods;
+    static const std::array<MethodEntry, 44> kMethods;
 
     // ports.cc
     void port_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -134,6 +134,7 @@ class Api final : public rpc::Handler {
     // stats.cc
     void stats(rpc::Session&, const rpc::Json&, rpc::Reply);
     void worker_stages(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void host_routes(rpc::Session&, const rpc::Json&, rpc::Reply);
     void host_status(rpc::Session&, const rpc::Json&, rpc::Reply);
     void host_drain(rpc::Session&, const rpc::Json&, rpc::Reply);
     void host_undrain(rpc::Session&, const rpc::Json&, rpc::Reply);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// host.status, host.drain, host.undrain.
+// host.status, host.routes, host.drain, host.undrain.
 #include "ctrl/api/api.h"
+#include "ctrl/api/decode_request.h"
 #include "ctrl/rpc/decode.h"
 
 #include <array>
+#include <charconv>
+#include <optional>
 #include <utility>
 
 namespace slash32 {
@@ -11,6 +14,7 @@ namespace slash32 {
 using rpc::Fields;
 using rpc::Json;
 using rpc::Path;
+using rpc::Range;
 using rpc::Reply;
 using rpc::Session;
 
@@ -45,7 +49,50 @@ Json host_json(const HostStatus& status) {
     return out;
 }
 
+Json route_json(const FollowedRoute& route) {
+    Json out = {{"vrf", route.vrf.value()},  {"prefix", to_string(route.prefix)},
+                {"table", route.table},      {"metric", route.metric},
+                {"type", route.type},        {"used", route.used},
+                {"resolved", route.resolved}};
+    if (route.next_hop_object != 0) out["next_hop_object"] = route.next_hop_object;
+    Json& ways = out["ways"] = Json::array();
+    for (const FollowedRoute::Way& way : route.ways) {
+        Json& one = ways.emplace_back(Json{{"interface", way.interface}, {"weight", way.weight}});
+        if (way.via) one["via"] = to_string(*way.via);
+    }
+    return out;
+}
+
 }  // namespace
+
+void Api::host_routes(Session&, const Json& params, Reply reply) {
+    const Path path("$.params");
+    Fields fields(params, path);
+    ListOptions options;
+    FollowedRouteFilter filter;
+    std::optional<uint16_t> vrf;
+    fields.optional("limit", options.limit, Range{1, kListLimitMax})
+        .optional("cursor", options.cursor, rpc::Length{1, 256})
+        .optional("vrf", vrf, Range{0, kMaxVrfs - 1})
+        .optional("within", filter.within)
+        .optional("unresolved", filter.unresolved);
+    if (auto ok = fields.done(); !ok) return reply.error(ok.error());
+    if (host_ == nullptr) return reply.error({ErrorCode::kUnavailable, "", "there is no host"});
+    if (vrf) filter.vrf = VrfId{*vrf};
+    uint64_t from = 0;
+    if (options.cursor) {
+        const char* last = options.cursor->data() + options.cursor->size();
+        const auto [end, error] = std::from_chars(options.cursor->data(), last, from);
+        if (error != std::errc{} || end != last) return reply.error(bad_cursor().value());
+    }
+    const auto page = host_->routes(filter, from, options.limit);
+    Json routes = Json::array();
+    for (const FollowedRoute& route : page.routes)
+        routes.push_back(route_json(route));
+    Json result = {{"seq", events_.seq()}, {"routes", std::move(routes)}};
+    if (page.next) result["cursor"] = std::to_string(*page.next);
+    reply.ok(std::move(result));
+}
 
 void Api::host_status(Session&, const Json& params, Reply reply) {
     const Path path("$.params");

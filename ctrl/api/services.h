@@ -155,10 +155,48 @@ struct HostStatus {
     uint64_t packets_lost = 0;      // not
 };
 
+// A route of the kernel, as it is followed.
+struct FollowedRoute {
+    struct Way {
+        std::string interface;  // of the kernel
+        std::optional<IpAddress> via;
+        uint16_t weight = 1;
+    };
+    VrfId vrf;
+    IpPrefix prefix;
+    uint32_t table = 0;
+    uint32_t metric = 0;
+    std::string_view type;         // "unicast", "local", "blackhole", "unreachable"
+    uint32_t next_hop_object = 0;  // 0: none, and `ways` say it all
+    std::vector<Way> ways;
+    bool used = false;      // the best one of the prefix
+    bool resolved = false;  // it leads somewhere
+};
+
+struct FollowedRouteFilter {
+    std::optional<VrfId> vrf;
+    std::optional<IpPrefix> within;
+    bool unresolved = false;  // those alone
+
+    bool takes(const FollowedRoute& route) const {
+        return (!vrf || *vrf == route.vrf) && (!unresolved || !route.resolved) &&
+               (!within ||
+                (within->length <= route.prefix.length && within->contains(route.prefix.address)));
+    }
+};
+
 class HostService {
   public:
     virtual ~HostService() = default;
     virtual HostStatus status() const = 0;
+    // Routes of the kernel from place `from` of the table on, about `limit` at most. `next` is
+    // where to go on; absent at the end. A call looks at a bounded part of the table, so a page may
+    // be short, or empty; a route that comes or goes meanwhile may be missed, or be there twice.
+    struct RoutePage {
+        std::vector<FollowedRoute> routes;
+        std::optional<uint64_t> next;
+    };
+    virtual RoutePage routes(const FollowedRouteFilter&, uint64_t from, size_t limit) const = 0;
     // Durable when it returns. Errors: kUnavailable, with nothing changed.
     virtual Result<void> set_drain(Drain drain) = 0;
 };

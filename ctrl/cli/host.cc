@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// slash32ctl host show|drain|undrain.
+// slash32ctl host show|routes|drain|undrain.
 #include "ctrl/cli/commands.h"
 #include "ctrl/cli/table.h"
 
@@ -7,6 +7,8 @@
 #include <fmt/ostream.h>
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace slash32::cli {
 namespace {
@@ -46,6 +48,36 @@ void print_host(Context& context, const Json& host) {
     sheet.print(context.out);
 }
 
+// "via 192.0.2.1 dev up0 weight 2", the ways of a route one after the other.
+std::string ways_text(const Json& route) {
+    if (const int64_t object = number_at(route, "next_hop_object"); object != 0)
+        return fmt::format("nhid {}", object);
+    std::vector<std::string> ways;
+    for (const Json& way : array_at(route, "ways")) {
+        const std::string via = text_at(way, "via");
+        const int64_t weight = number_at(way, "weight");
+        ways.push_back(fmt::format("{}dev {}{}", via.empty() ? "" : "via " + via + " ",
+                                   text_at(way, "interface"),
+                                   weight > 1 ? fmt::format(" weight {}", weight) : ""));
+    }
+    return ways.empty() ? text_at(route, "type") : fmt::format("{}", fmt::join(ways, ", "));
+}
+
+void list_kernel_routes(Context& context, const Json& params) {
+    const auto result = context.list("host.routes", "routes", params);
+    if (!result || context.print_json(*result)) return;
+    Table table({"VRF", "PREFIX", "TABLE", "METRIC", "LEADS", "WAYS"});
+    for (const Json& route : array_at(*result, "routes")) {
+        const char* leads = !bool_at(route, "used")      ? "unused"
+                            : bool_at(route, "resolved") ? "yes"
+                                                         : "nowhere";
+        table.row({std::to_string(number_at(route, "vrf")), text_at(route, "prefix"),
+                   std::to_string(number_at(route, "table")),
+                   std::to_string(number_at(route, "metric")), leads, ways_text(route)});
+    }
+    table.print(context.out);
+}
+
 void call_and_print(Context& context, const char* method, const Json& params) {
     const auto result = context.call(method, params);
     if (!result || context.print_json(*result)) return;
@@ -55,10 +87,28 @@ void call_and_print(Context& context, const char* method, const Json& params) {
 }  // namespace
 
 void add_host(CLI::App& app, Context& context) {
-    CLI::App* host = app.add_subcommand("host", "The host as a whole: show, drain, undrain");
+    CLI::App* host =
+        app.add_subcommand("host", "The host as a whole: show, routes, drain, undrain");
     host->require_subcommand(1);
     host->add_subcommand("show", "Its routes, out and in, and its neighbours")
         ->callback([&context] { call_and_print(context, "host.status", Json::object()); });
+    struct RouteOptions {
+        int64_t vrf = -1;
+        std::string within;
+        bool unresolved = false;
+    };
+    auto o = std::make_shared<RouteOptions>();
+    CLI::App* routes = host->add_subcommand("routes", "The kernel's routes, as they are followed");
+    routes->add_option("--vrf", o->vrf, "Only of this VRF");
+    routes->add_option("--within", o->within, "Only within this prefix");
+    routes->add_flag("--unresolved", o->unresolved, "Only those that lead nowhere");
+    routes->callback([&context, o] {
+        Json params = Json::object();
+        if (o->vrf >= 0) params["vrf"] = o->vrf;
+        if (!o->within.empty()) params["within"] = o->within;
+        if (o->unresolved) params["unresolved"] = true;
+        list_kernel_routes(context, params);
+    });
     CLI::App* drain =
         host->add_subcommand("drain", "Withdraw the routes of all VMs, and refuse new ports");
     const auto worsen = std::make_shared<bool>(false);

@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <net/if.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -19,6 +21,46 @@ namespace {
 
 constexpr std::array<std::pair<Drain, std::string_view>, 2> kWords = {
     {{Drain::kWithdraw, "withdraw"}, {Drain::kWorsen, "worsen"}}};
+
+// What a call of routes() looks at, so that it takes no longer than some milliseconds.
+constexpr uint64_t kBucketsPerPage = 65536;
+
+std::string_view type_name(RouteType type) {
+    switch (type) {
+        case RouteType::kUnicast:
+            return "unicast";
+        case RouteType::kLocal:
+            return "local";
+        case RouteType::kBlackhole:
+            return "blackhole";
+        case RouteType::kUnreachable:
+        case RouteType::kOther:
+            break;
+    }
+    return "unreachable";
+}
+
+std::string interface_name(uint32_t index) {
+    char name[IF_NAMESIZE];
+    return if_indextoname(index, name) != nullptr ? name : fmt::format("#{}", index);
+}
+
+FollowedRoute followed_route(const KernelRoutes::Route& route, const HopSets& sets) {
+    const Ways& ways = sets.ways(route.set);
+    FollowedRoute shown{.vrf = route.vrf,
+                        .prefix = route.prefix,
+                        .table = route.table,
+                        .metric = route.metric,
+                        .type = type_name(ways.type),
+                        .next_hop_object = ways.next_hop_object,
+                        .ways = {},
+                        .used = route.best,
+                        .resolved = sets.resolved(route.set)};
+    shown.ways.reserve(ways.hops.size());
+    for (const HopMessage& hop : ways.hops)
+        shown.ways.push_back({interface_name(hop.interface), hop.via, hop.weight});
+    return shown;
+}
 
 }  // namespace
 
@@ -58,6 +100,24 @@ HostStatus HostControl::status() const {
         status.packets_lost = neighbors.lost;
     }
     return status;
+}
+
+HostService::RoutePage HostControl::routes(const FollowedRouteFilter& filter, uint64_t from,
+                                           size_t limit) const {
+    RoutePage page;
+    if (options_.routing == nullptr) return page;
+    const KernelRoutes& table = options_.routing->routes();
+    const HopSets& sets = options_.routing->hop_sets();
+    const size_t end = std::min<uint64_t>(table.buckets(), from + kBucketsPerPage);
+    size_t bucket = from;
+    for (; bucket < end && page.routes.size() < limit; ++bucket) {
+        table.visit(bucket, [&](const KernelRoutes::Route& route) {
+            FollowedRoute shown = followed_route(route, sets);
+            if (filter.takes(shown)) page.routes.push_back(std::move(shown));
+        });
+    }
+    if (bucket < table.buckets()) page.next = bucket;
+    return page;
 }
 
 Result<void> HostControl::set_drain(Drain drain) {

@@ -27,6 +27,7 @@ class HostControl final : public HostService {
     explicit HostControl(Options options);
 
     HostStatus status() const override;
+    RoutePage routes(const FollowedRouteFilter&, uint64_t from, size_t limit) const override;
     Result<void> set_drain(Drain drain) override;
 
   private:

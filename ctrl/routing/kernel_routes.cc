@@ -154,6 +154,20 @@ void KernelRoutes::install(const Key& key, const Candidates& candidates) {
     }
 }
 
+void KernelRoutes::visit(size_t bucket, const std::function<void(const Route&)>& see) const {
+    for (auto at = entries_.begin(bucket); at != entries_.end(bucket); ++at) {
+        const auto& [key, candidates] = *at;
+        for (const Candidate& candidate : candidates) {
+            see(Route{.prefix = key.prefix,
+                      .vrf = key.vrf,
+                      .table = candidate.table,
+                      .metric = candidate.metric,
+                      .set = candidate.set,
+                      .best = &candidate == &candidates.front()});
+        }
+    }
+}
+
 void KernelRoutes::end_dump() {
     for (auto at = entries_.begin(); at != entries_.end();) {
         Candidates& candidates = at->second;

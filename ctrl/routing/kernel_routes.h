@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <unordered_map>
@@ -39,6 +40,18 @@ class KernelRoutes {
     // A neighbour that has been found on the link, as a route to it alone.
     void add_neighbor(VrfId vrf, uint32_t interface, const IpAddress& address);
     void remove_neighbor(VrfId vrf, const IpAddress& address);
+
+    struct Route {
+        IpPrefix prefix;
+        VrfId vrf;
+        uint32_t table;  // 0: of no table, a neighbour
+        uint32_t metric;
+        HopSets::Id set;
+        bool best;
+    };
+    // All routes, a bucket after the other. As many buckets as there are change with the routes.
+    size_t buckets() const { return entries_.bucket_count(); }
+    void visit(size_t bucket, const std::function<void(const Route&)>& see) const;
 
     size_t size() const { return entries_.size(); }  // prefixes
     size_t failed() const { return failed_; }        // that the tables had no room for

@@ -59,6 +59,7 @@ inline constexpr std::array kMethods{
     Method{"rings", Access::kRead},
     Method{"memory", Access::kRead},
     Method{"host.status", Access::kRead},
+    Method{"host.routes", Access::kRead},
     Method{"host.drain", Access::kWrite},
     Method{"host.undrain", Access::kWrite},
     Method{"log.get", Access::kRead},

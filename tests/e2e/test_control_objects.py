@@ -102,6 +102,7 @@ def test_every_method_answers_as_its_schema_says(client):
     call("rings")
     call("memory")
     call("host.status")
+    call("host.routes")
     call("host.drain", mode="worsen")
     call("host.undrain")
     level = {m["module"]: m["level"] for m in call("log.get")["modules"]}["rpc"]

@@ -166,6 +166,31 @@ def test_next_hop_objects_are_followed(fabric, vm1):
         host.ip("nexthop", "del", "id", number)
 
 
+def kernel_routes(fabric, **params):
+    """By prefix, from as many pages as there are."""
+    found, cursor = {}, {}
+    while True:
+        page = fabric.lab.daemon.call("host.routes", **params, **cursor)
+        found.update((route["prefix"], route) for route in page["routes"])
+        if "cursor" not in page:
+            return found
+        cursor = {"cursor": page["cursor"]}
+
+
+def test_kernels_routes_are_listed(fabric, vm1):
+    whole = kernel_routes(fabric)
+    default = whole["0.0.0.0/0"]
+    assert default["type"] == "unicast" and default["table"] == 254 and default["used"] and default["resolved"]
+    assert [(way["interface"], way["via"]) for way in default["ways"]] == [("up0", TOR4[0]), ("up1", TOR4[1])]
+    assert whole[f"{HOST4[0]}/32"]["type"] == "local"
+    assert set(kernel_routes(fabric, limit=1)) == set(whole)
+    assert set(kernel_routes(fabric, within="192.0.2.0/24")) == {p for p in whole if p.startswith("192.0.2.")}
+    assert "0.0.0.0/0" not in kernel_routes(fabric, unresolved=True)
+    assert not kernel_routes(fabric, vrf=3)
+    text = " ".join(fabric.lab.daemon.ctl("host", "routes", "--within", "0.0.0.0/0").stdout.split())
+    assert f"via {TOR4[0]} dev up0, via {TOR4[1]} dev up1" in text
+
+
 def test_route_beyond_every_uplink_leads_nowhere(fabric, vm1):
     host = fabric.host
     host.ip("link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1")
@@ -173,6 +198,8 @@ def test_route_beyond_every_uplink_leads_nowhere(fabric, vm1):
     host.ip("link", "set", "mgmt0", "up")
     host.ip("link", "set", "mgmt1", "up")
     until(lambda: "no_route" in explain(fabric, vm1, "203.0.113.130"), "the route", 5)
+    shown = kernel_routes(fabric, unresolved=True)["203.0.113.128/26"]
+    assert shown["used"] and not shown["resolved"] and [way["interface"] for way in shown["ways"]] == ["mgmt0"]
     host.ip("link", "del", "mgmt0")
     until(lambda: "0.0.0.0/0" in explain(fabric, vm1, "203.0.113.130"), "the default route", 5)
 

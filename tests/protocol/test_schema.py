@@ -93,6 +93,7 @@ GOOD = [
     ("worker.stages", {"enabled": True}),
     ("host.drain", {"mode": "worsen"}),
     ("host.undrain", {}),
+    ("host.routes", {"vrf": 0, "within": "10.0.0.0/8", "unresolved": True, "limit": 5}),
     ("explain", {"port": "a", "src": "::1", "dst": "::2", "proto": 47}),
     ("watch", {"since": 0, "types": ["port.*", "denied"]}),
 ]
@@ -116,6 +117,7 @@ BAD = [
     ("worker.stages", {}),
     ("worker.stages", {"enabled": "on"}),
     ("host.drain", {"mode": "gently"}),
+    ("host.routes", {"unresolved": "yes"}),
     ("status", {"x": 1}),
 ]
 

@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 namespace slash32 {
 
 using rpc::Fields;
@@ -106,13 +104,9 @@ void Api::conntrack_list(Session&, const Json& params, Reply reply) {
     if (ok) ok = filter.finish(path, intent_.state());
     if (!ok) return reply.error(ok.error());
     if (conntrack_ == nullptr) return reply.error(kNoService);
-    uint64_t from = 0;
-    if (options.cursor) {
-        const char* last = options.cursor->data() + options.cursor->size();
-        const auto [end, error] = std::from_chars(options.cursor->data(), last, from);
-        if (error != std::errc{} || end != last) return reply.error(bad_cursor().value());
-    }
-    const auto page = conntrack_->list(filter.filter, from, options.limit);
+    const auto from = read_place(options.cursor);
+    if (!from) return reply.error(from.error());
+    const auto page = conntrack_->list(filter.filter, *from, options.limit);
     Json flows = Json::array();
     for (const FlowRecord& flow : page.flows)
         flows.push_back(flow_json(flow));

@@ -3,6 +3,8 @@
 
 #include "ctrl/intent/port_json.h"
 
+#include <charconv>
+
 namespace slash32 {
 
 using rpc::Count;
@@ -50,6 +52,15 @@ void read_list_options(Fields& fields, ListOptions& out) {
 
 tl::unexpected<Error> bad_cursor() {
     return fail(ErrorCode::kInvalid, "$.params.cursor", "is not one that a list has given");
+}
+
+Result<uint64_t> read_place(const std::optional<std::string>& cursor) {
+    uint64_t place = 0;
+    if (!cursor) return place;
+    const char* last = cursor->data() + cursor->size();
+    const auto [end, error] = std::from_chars(cursor->data(), last, place);
+    if (error != std::errc{} || end != last) return bad_cursor();
+    return place;
 }
 
 Result<void> decode(const Json& json, const Path& path, HopRequest& out) {

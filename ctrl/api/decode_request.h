@@ -27,6 +27,8 @@ struct ListOptions {
 };
 void read_list_options(rpc::Fields& fields, ListOptions& out);
 tl::unexpected<Error> bad_cursor();
+// Where a list goes on whose cursor is a place of its table; 0 without a cursor. Errors: kInvalid.
+Result<uint64_t> read_place(const std::optional<std::string>& cursor);
 
 Result<void> decode(const rpc::Json& json, const rpc::Path& path, HopRequest& out);
 Result<void> decode(const rpc::Json& json, const rpc::Path& path, RouteGroup& out);

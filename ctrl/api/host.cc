@@ -5,7 +5,6 @@
 #include "ctrl/rpc/decode.h"
 
 #include <array>
-#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -78,14 +77,10 @@ void Api::host_routes(Session&, const Json& params, Reply reply) {
         .optional("unresolved", filter.unresolved);
     if (auto ok = fields.done(); !ok) return reply.error(ok.error());
     if (host_ == nullptr) return reply.error({ErrorCode::kUnavailable, "", "there is no host"});
-    if (vrf) filter.vrf = VrfId{*vrf};
-    uint64_t from = 0;
-    if (options.cursor) {
-        const char* last = options.cursor->data() + options.cursor->size();
-        const auto [end, error] = std::from_chars(options.cursor->data(), last, from);
-        if (error != std::errc{} || end != last) return reply.error(bad_cursor().value());
-    }
-    const auto page = host_->routes(filter, from, options.limit);
+    filter.vrf = vrf_of(vrf);
+    const auto from = read_place(options.cursor);
+    if (!from) return reply.error(from.error());
+    const auto page = host_->routes(filter, *from, options.limit);
     Json routes = Json::array();
     for (const FollowedRoute& route : page.routes)
         routes.push_back(route_json(route));

@@ -129,7 +129,7 @@ Json Api::port_json(const PortSlot& slot) {
     Json counters = {{"rx_packets", stats.rx_packets}, {"rx_bytes", stats.rx_bytes},
                      {"tx_packets", stats.tx_packets}, {"tx_bytes", stats.tx_bytes},
                      {"rx_dropped", stats.rx_dropped}, {"tx_dropped", stats.tx_dropped}};
-    if (slot.is_uplink() && slot.id != kNoPort && !slot.host_view)
+    if (slot.is_uplink() && slot.id != kNoPort)
         counters["device"] = device_json(plane_.device_counters(slot.id));
     return {{"name", slot.name},
             {"id", slot.id.value()},

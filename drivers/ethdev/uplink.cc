@@ -126,7 +126,7 @@ UplinkHandles UplinkDriver::add_vlan(const VlanPortSpec& spec) {
     post([this, uplink, vlan] {
         uplink->vlans.push_back(vlan);
         vlan->tx.ready.store(uplink->up, std::memory_order_release);
-        if (uplink->up) tell(*uplink, vlan->spec.id, vlan->spec.mtu, {});
+        if (uplink->up) tell(*uplink, vlan->spec.id, vlan->spec.mtu);
     });
     return UplinkHandles{.port = {.tx = &vlan->tx, .rx = {}}, .mac = device.mac()};
 }
@@ -180,30 +180,33 @@ void UplinkDriver::check_link(Port& port) {
     }
     port.device_up = link.up;
     port.speed_mbps = link.speed_mbps;
-    if (!port.damper.suppressed(now)) return set_link(port, link.up, {});
-    set_link(port, false,
-             fmt::format("the link flaps: lost {} times, held down until it has been quiet, "
-                         "{} s at the least",
-                         port.losses, port.damper.remaining(now).count() / 1000 + 1));
+    const bool held = port.damper.suppressed(now);
+    set_link(port, link.up && !held, held);
 }
 
-// `reason`: why it is held down; empty: it is as the device says.
-void UplinkDriver::set_link(Port& port, bool up, const std::string& reason) {
-    const bool held = !reason.empty();
+// `held`: down for the damper, whatever the device says.
+void UplinkDriver::set_link(Port& port, bool up, bool held) {
     if (up == port.up && held == port.held) return;
     port.up = up;
     port.held = held;
     port.device->tx().ready.store(up, std::memory_order_release);
     for (const auto& vlan : port.vlans)
         vlan->tx.ready.store(up, std::memory_order_release);
-    tell(port, port.spec.id, port.spec.mtu, reason);
+    tell(port, port.spec.id, port.spec.mtu);
     for (const auto& vlan : port.vlans)
-        tell(port, vlan->spec.id, vlan->spec.mtu, reason);
+        tell(port, vlan->spec.id, vlan->spec.mtu);
 }
 
 // Of the port itself or of one of its VLANs.
-void UplinkDriver::tell(const Port& port, PortId id, uint16_t mtu, std::string reason) {
+void UplinkDriver::tell(const Port& port, PortId id, uint16_t mtu) {
     if (!options_.event) return;
+    std::string reason;
+    if (port.held) {
+        const auto left = port.damper.remaining(FlapDamper::Clock::now());
+        reason = fmt::format(
+            "the link flaps: lost {} times, held down until it has been quiet, {} s at the least",
+            port.losses, left.count() / 1000 + 1);
+    }
     options_.event(DriverEvent{
         .type = port.up ? DriverEventType::kLinkUp : DriverEventType::kLinkDown,
         .port = id,

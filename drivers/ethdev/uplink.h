@@ -104,8 +104,8 @@ class UplinkDriver {
     void run();
     void post(std::function<void()> action);
     void check_link(Port& port);
-    void set_link(Port& port, bool up, const std::string& reason);
-    void tell(const Port& port, PortId id, uint16_t mtu, std::string reason);
+    void set_link(Port& port, bool up, bool held);
+    void tell(const Port& port, PortId id, uint16_t mtu);
 
     Options options_;
     int socket_;  // to ask the kernel of its interfaces

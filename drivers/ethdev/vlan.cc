@@ -5,8 +5,6 @@
 
 #include <rte_mbuf.h>
 
-#include <array>
-
 namespace slash32 {
 
 uint16_t vlan_transmit(TxPort& port, WorkerId worker, rte_mbuf** packets, uint16_t n) {

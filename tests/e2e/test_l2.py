@@ -5,7 +5,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA
 from scapy.layers.l2 import ARP, Ether
 from support import Lab, until
-from support.fabric import DEAF, connect
+from support.fabric import plug
 from support.wire import Wire
 
 PEER4, PEER6 = "10.0.0.99", "2001:db8::99"
@@ -17,9 +17,7 @@ def rack(needs_tap, module_resources):
     """(lab, peer)"""
     lab = Lab(module_resources, "--uplink", "name=up0;devargs=net_af_packet0,iface=wire0;mode=l2", start=False)
     peer = module_resources.namespace("peer")
-    connect(lab.router, "wire0", peer, "eth0", [], [f"{PEER4}/24", f"{PEER6}/64"])
-    lab.router.sysctl("net.ipv6.conf.wire0.disable_ipv6", 1)
-    lab.router.run("nft", DEAF.format("wire0"))
+    plug(lab.router, "wire0", peer, "eth0", [f"{PEER4}/24", f"{PEER6}/64"])
     lab.daemon.start()
     lab.router.ip("link", "set", "up0", "up")
     lab.router.ip("address", "add", f"{HOST4}/24", "dev", "up0")

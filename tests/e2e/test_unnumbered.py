@@ -6,7 +6,7 @@ import re
 
 import pytest
 from support import Lab, until
-from support.fabric import DEAF, FAR4, FAR6, connect, nodad
+from support.fabric import FAR4, FAR6, nodad, plug
 from support.routing import Bird, Frr, Session
 
 
@@ -32,9 +32,7 @@ class Rack:
         self.host = self.lab.router
         self.tors = [resources.namespace(f"tor{i}") for i in (0, 1)]
         for i, tor in enumerate(self.tors):
-            connect(self.host, f"wire{i}", tor, "eth0", [], [])
-            self.host.sysctl(f"net.ipv6.conf.wire{i}.disable_ipv6", 1)
-            self.host.run("nft", DEAF.format(f"wire{i}"))
+            plug(self.host, f"wire{i}", tor, "eth0", [])
             for address in (FAR4, FAR6, *only(i)):
                 tor.ip("address", "add", address, "dev", "lo", *nodad(address))
         self.lab.daemon.start()

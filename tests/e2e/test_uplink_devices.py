@@ -3,10 +3,10 @@
 address. Those on the kernel's devices are in test_uplink.py and others."""
 
 import shutil
-import subprocess
 
 import pytest
 from support import Lab, until
+from support.testpmd import Testpmd
 
 DEVICES = {
     "virtio_user": ("net_virtio_user0,path={0}/link.sock", "net_vhost0,iface={0}/link.sock"),
@@ -15,30 +15,13 @@ DEVICES = {
 }
 
 
-class OtherEnd:
-    """The other end of a link, which exists before the router does."""
-
-    def __init__(self, directory, device):
-        self.log = open(directory / "testpmd.log", "w+", encoding="utf-8")
-        # testpmd ends when its standard input does.
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "dpdk-testpmd", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry",
-             "--lcores", "0@0,1@0", "--file-prefix", f"s32-{directory.name}", "--vdev", device, "--",
-             "--forward-mode=icmpecho", "--total-num-mbufs=4096", "--auto-start", "--stats-period=1000"],
-            stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
-
-
 @pytest.mark.skipif(shutil.which("dpdk-testpmd") is None, reason="there is no dpdk-testpmd")
 @pytest.mark.parametrize("kind", DEVICES)
 def test_host_and_machine_reach_the_other_end(needs_tap, resources, kind):
     directory = resources.directory()
     ours, theirs = (text.format(directory) for text in DEVICES[kind])
-    resources.keep(OtherEnd(directory, theirs))
+    # Before the router, which connects to it.
+    resources.keep(Testpmd(directory, f"s32-{directory.name}", theirs))
     until((directory / "link.sock").exists, "testpmd's socket", 30)
     lab = Lab(resources, "--uplink", f"name=up0;devargs={ours}", start=False)
     lab.daemon.start()

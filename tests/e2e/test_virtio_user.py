@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """DPDK's own virtio driver (testpmd on virtio_user) as the frontend of a port."""
 
-import os
 import shutil
-import subprocess
 
 import pytest
 
 from support import until
 from support.frontend import GATEWAY_MAC, add_ports, address4, mac, ping
-
-CORE = min(os.sched_getaffinity(0))
+from support.testpmd import Testpmd
 
 
 @pytest.fixture(scope="module")
@@ -20,31 +17,14 @@ def daemon(module_resources):
     return made
 
 
-class VirtioUser:
-    """testpmd with one virtio_user port that listens, as QEMU does, and answers ARP and echo."""
-
-    def __init__(self, daemon, port, queues, device_options):
-        device = f"net_virtio_user0,path={daemon.directory}/vm{port}.sock,server=1,mac={mac(port)}," \
-                 f"queues={queues}{device_options}"
-        # It does not bind over the socket that one before it, killed, has left.
-        (daemon.directory / f"vm{port}.sock").unlink(missing_ok=True)
-        self.log = open(daemon.directory / "testpmd.log", "w+", encoding="utf-8")
-        # testpmd ends when its standard input does.
-        self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "dpdk-testpmd", "--no-huge", "-m", "256", "--no-pci",
-             "--no-telemetry", "--lcores", f"0@{CORE},1@{CORE}", "--file-prefix",
-             f"{daemon.prefix}-tp", "--vdev", device, "--", "--forward-mode=icmpecho",
-             f"--rxq={queues}", f"--txq={queues}", "--total-num-mbufs=8192", "--auto-start",
-             "--stats-period=1000"],
-            stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
+def virtio_user(daemon, port, queues, device_options):
+    """testpmd with one virtio_user port that listens, as QEMU does."""
+    socket = daemon.directory / f"vm{port}.sock"
+    # It does not bind over the socket that one before it, killed, has left.
+    socket.unlink(missing_ok=True)
+    return Testpmd(daemon.directory, f"{daemon.prefix}-tp",
+                   f"net_virtio_user0,path={socket},server=1,mac={mac(port)},queues={queues}{device_options}",
+                   f"--rxq={queues}", f"--txq={queues}")
 
 
 @pytest.mark.skipif(shutil.which("dpdk-testpmd") is None, reason="there is no dpdk-testpmd")
@@ -52,7 +32,7 @@ class VirtioUser:
     (1, ""), (1, ",mrg_rxbuf=0,in_order=0"), (2, ",in_order=1"), (1, ",queue_size=64")])
 def test_ping_a_port_of_dpdks_virtio_driver(daemon, build, queues, options):
     add_ports(daemon, 2, queues=queues)
-    with VirtioUser(daemon, 1, queues, options) as testpmd:
+    with virtio_user(daemon, 1, queues, options) as testpmd:
         def runs():
             if testpmd.process.poll() is not None:
                 text = (daemon.directory / "testpmd.log").read_text()

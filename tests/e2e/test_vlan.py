@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 from support import Lab, StartFailure, until
-from support.fabric import DEAF, FAR4, FAR6, connect, nodad
+from support.fabric import FAR4, FAR6, nodad, plug
 from support.vlan import Vlan
 from support.wire import Wire
 
@@ -23,9 +23,7 @@ class Trunk:
                        "--uplink", "name=up0.200;parent=up0;vlan=200;vrf=2;mtu=1400", start=False)
         self.host = self.lab.router
         self.far = resources.namespace("far")
-        connect(self.host, "wire0", self.far, "eth0", [], ["192.0.2.1/31"])
-        self.host.sysctl("net.ipv6.conf.wire0.disable_ipv6", 1)
-        self.host.run("nft", DEAF.format("wire0"))
+        plug(self.host, "wire0", self.far, "eth0", ["192.0.2.1/31"])
         self.vlan = Vlan(self.far, "eth0", 100, "eth0.100")
         resources.keep(self.vlan)
         self.lab.daemon.start()

@@ -4,9 +4,7 @@
 import select
 import threading
 
-from .wire import Wire
-
-PACKET_OUTGOING = 4
+from .wire import PACKET_OUTGOING, Wire
 
 
 class Cable:

@@ -42,6 +42,14 @@ def connect(near, device, far, far_device, near_addresses, far_addresses):
             namespace.ip("address", "add", address, "dev", name, *nodad(address))
 
 
+def plug(router, device, far, far_device, far_addresses):
+    """A veth pair whose near end is for an uplink. Of a real card the kernel would see nothing: it takes no part in
+    this one either."""
+    connect(router, device, far, far_device, [], far_addresses)
+    router.sysctl(f"net.ipv6.conf.{device}.disable_ipv6", 1)
+    router.run("nft", DEAF.format(device))
+
+
 class Hypervisor:
     """A lab whose router has two uplinks, wired to a device each of the neighbours.
 
@@ -58,11 +66,8 @@ class Hypervisor:
         self.lab = Lab(resources, *(f for u in uplinks for f in ("--uplink", u)), *options, start=False)
         self.host = host or self.lab.router
         for i, tor in enumerate(tors):
-            wire = f"wire{i}"
-            connect(self.lab.router, wire, tor, self.device, [], [f"{self.links[i][1]}/31", f"{self.links[i][3]}/127"])
-            # Of a real card the kernel would see nothing: it takes no part here either.
-            self.lab.router.sysctl(f"net.ipv6.conf.{wire}.disable_ipv6", 1)
-            self.lab.router.run("nft", DEAF.format(wire))
+            plug(self.lab.router, f"wire{i}", tor, self.device,
+                 [f"{self.links[i][1]}/31", f"{self.links[i][3]}/127"])
 
     def start(self):
         self.lab.daemon.start()

@@ -9,10 +9,10 @@ import socket
 import struct
 import threading
 
-ETH_P_ALL = 3
+from .wire import ETH_P_ALL, PACKET_OUTGOING, SOL_PACKET
+
 ETH_P_8021Q = 0x8100
 PACKET_AUXDATA = 8
-SOL_PACKET = 263
 TP_STATUS_VLAN_VALID = 1 << 4
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 2, 0x1000
@@ -24,7 +24,6 @@ class Vlan:
 
     def __init__(self, namespace, device, vid, name):
         self.vid = vid
-        self.untagged = []  # frames without a tag that came by the device
         self._stopping = False
         self._tap = namespace.inside(lambda: os.open("/dev/net/tun", os.O_RDWR))
         namespace.inside(lambda: fcntl.ioctl(self._tap, TUNSETIFF,
@@ -34,7 +33,6 @@ class Vlan:
         self._wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._wire.bind((device, ETH_P_ALL))
         self._wire.settimeout(0.1)
-        os.set_blocking(self._tap, True)
         namespace.ip("link", "set", name, "up")
         self._threads = [threading.Thread(target=body, daemon=True) for body in (self._take_off, self._put_on)]
         for thread in self._threads:
@@ -53,12 +51,9 @@ class Vlan:
                 data, extra, _, address = self._wire.recvmsg(1 << 16, 256)
             except OSError:
                 continue  # nothing came, or the device is down
-            if address[2] == socket.PACKET_OUTGOING:
+            if address[2] == PACKET_OUTGOING:
                 continue
-            vid = self._vid_of(extra)
-            if vid is None:
-                self.untagged.append(data)
-            elif vid == self.vid:
+            if self._vid_of(extra) == self.vid:
                 os.write(self._tap, data)
 
     @staticmethod

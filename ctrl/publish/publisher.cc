@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/publish/publisher.h"
 
+#include "dp/base/grace_period.h"
+
 #include <rte_rcu_qsbr.h>
 #include <unistd.h>
 
@@ -73,7 +75,7 @@ bool Publisher::is_quiescent(Waiter& waiter) {
         // Taken only now: a worker that has acknowledged may be inside its next burst.
         waiter.token = rte_rcu_qsbr_start(quiescent_);
     }
-    return rte_rcu_qsbr_check(quiescent_, waiter.token, false) == 1;
+    return is_grace_over(*quiescent_, waiter.token);
 }
 
 void Publisher::poll() {

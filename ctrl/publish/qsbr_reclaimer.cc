@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/publish/qsbr_reclaimer.h"
 
+#include "dp/base/grace_period.h"
+
 #include <rte_rcu_qsbr.h>
 
 namespace slash32 {
@@ -17,8 +19,7 @@ void QsbrReclaimer::drain() {
 }
 
 void QsbrReclaimer::poll() {
-    while (!deferred_.empty() &&
-           rte_rcu_qsbr_check(quiescent_, deferred_.front().token, false) == 1)
+    while (!deferred_.empty() && is_grace_over(*quiescent_, deferred_.front().token))
         run(1);
 }
 

@@ -2,6 +2,7 @@
 #include "dp/table/flow_table.h"
 
 #include "dp/base/assert.h"
+#include "dp/base/grace_period.h"
 #include "dp/table/flow_bucket.h"
 
 #include <rte_pause.h>
@@ -287,9 +288,10 @@ FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other
 // REQUIRES: this worker has moved the flow's phase to kDead from `last`.
 void FlowTable::take_out(FlowEntry& entry, FlowStatus last) {
     const uint32_t index = index_of(entry);
-    shared_->summaries[index].expires.store(0, std::memory_order_relaxed);
     for (unsigned d = 0; d < 2; ++d)
         remove(entry.directions[d].key, (index << 1 | d) + 1);
+    // Only now: link() writes it after the flow can be found, until it lets go of the buckets.
+    shared_->summaries[index].expires.store(0, std::memory_order_relaxed);
     count_flows(*shared_, entry.second.charged, kOneLess);
     if (is_half_open(last.phase)) count_half_open(*shared_, entry.second.charged, kOneLess);
     retired_[retired_tail_++ % kRetiredMax] = index;
@@ -368,7 +370,7 @@ void FlowTable::seal_batch() {
 void FlowTable::reclaim() {
     while (batch_head_ != batch_tail_) {
         const Batch& batch = batches_[batch_head_ % kBatchesMax];
-        if (rte_rcu_qsbr_check(quiescent_, batch.token, false) != 1) break;
+        if (!is_grace_over(*quiescent_, batch.token)) break;
         for (uint32_t n = 0; n < batch.size; ++n) {
             const uint32_t index = retired_[retired_head_++ % kRetiredMax];
             FlowEntry& entry = shared_->entries[index];

@@ -480,10 +480,12 @@ std::string VhostDriver::start_client(Entry& entry) {
     const std::string& path = entry.port->spec().path;
     if (std::string what = obstacle(path, &entry.connected_to); !what.empty()) return what;
     if (std::string what = enrol(entry); !what.empty()) return what;
+    const uint32_t generation = entry.port->view().generation;
     errno = 0;
     const int started = rte_vhost_driver_start(path.c_str());
     const int error = errno;
-    if (started == 0 && entry.port->view().connected) return {};
+    // A connection that is over already has left its notices, as a longer one does.
+    if (started == 0 && entry.port->view().generation != generation) return {};
     unregister(entry);
     if (started == 0) return "the limit of vhost-user devices is reached";
     return error == 0 ? "cannot connect" : error_text(error);

@@ -419,6 +419,8 @@ TEST_F(FlowTableRace, KeepsOneFlowATupleAndEveryEntry) {
     EXPECT_GT(alive, 0u);
     EXPECT_EQ(used(), 0u);
     EXPECT_EQ(half_open(), 0u);
+    for (uint32_t i = 0; i < shared().entry_count; ++i)
+        EXPECT_EQ(shared().summaries[i].expires.load(), 0u) << "entry " << i << " is not there";
 }
 
 TEST(FlowKeys, TellAnIcmpQueryFromItsAnswer) {

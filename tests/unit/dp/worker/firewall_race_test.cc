@@ -218,6 +218,14 @@ TEST_F(FirewallRace, BothDirectionsOnTwoWorkersUnderChanges) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
             publisher_->poll();
         }
+        // The last change permits flows again: both have time for some.
+        for (const Feed* feed : {&from_client, &from_server}) {
+            const uint64_t enough = feed->given.load() + 1000;
+            for (int ms = 0; ms < 10'000 && feed->given.load() < enough; ++ms) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                publisher_->poll();
+            }
+        }
         for (const auto& worker : workers)
             worker->stop();
         for (std::thread& thread : threads)

@@ -10,7 +10,7 @@ using rpc::Json;
 using rpc::Reply;
 using rpc::Session;
 
-const std::array<Api::MethodEntry, 44> Api::kMethods = {{
+const std::array<Api::MethodEntry, 45> Api::kMethods = {{
     {"status", &Api::status},
     {"port.apply", &Api::port_apply},
     {"port.delete", &Api::port_delete},
@@ -46,6 +46,7 @@ const std::array<Api::MethodEntry, 44> Api::kMethods = {{
     {"worker.stages", &Api::worker_stages},
     {"rings", &Api::rings},
     {"memory", &Api::memory},
+    {"offload", &Api::offload},
     {"host.status", &Api::host_status},
     {"host.routes", &Api::host_routes},
     {"host.drain", &Api::host_drain},

@@ -70,7 +70,7 @@ class Api final : public rpc::Handler {
         std::string_view name;
         Method method;
     };
-    static const std::array<MethodEntry, 44> kMethods;
+    static const std::array<MethodEntry, 45> kMethods;
 
     // ports.cc
     void port_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -128,6 +128,7 @@ class Api final : public rpc::Handler {
     // status.cc
     void status(rpc::Session&, const rpc::Json&, rpc::Reply);
     void memory(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void offload(rpc::Session&, const rpc::Json&, rpc::Reply);
     void rings(rpc::Session&, const rpc::Json&, rpc::Reply);
     void log_get(rpc::Session&, const rpc::Json&, rpc::Reply);
     void log_set(rpc::Session&, const rpc::Json&, rpc::Reply);

@@ -144,6 +144,23 @@ void Api::rings(Session&, const Json& params, Reply reply) {
     reply.ok({{"rings", std::move(rings)}});
 }
 
+void Api::offload(Session&, const Json& params, Reply reply) {
+    const Path path("$.params");
+    if (auto ok = Fields(params, path).done(); !ok) return reply.error(ok.error());
+    Json uplinks = Json::array();
+    intent_.state().ports.visit_all([&](uint16_t, const PortSlot& slot) {
+        if (!slot.is_uplink() || slot.id == kNoPort || slot.uplink->is_vlan()) return;
+        Json rules = Json::array();
+        for (const DeviceOffload& offload : plane_.device_offloads(slot.id)) {
+            rules.push_back(
+                {{"rule", offload.rule}, {"by", offload.hardware ? "hardware" : "software"}});
+            if (!offload.reason.empty()) rules.back()["reason"] = offload.reason;
+        }
+        uplinks.push_back({{"uplink", slot.name}, {"rules", std::move(rules)}});
+    });
+    reply.ok({{"uplinks", std::move(uplinks)}});
+}
+
 void Api::memory(Session&, const Json& params, Reply reply) {
     const Path path("$.params");
     if (auto ok = Fields(params, path).done(); !ok) return reply.error(ok.error());

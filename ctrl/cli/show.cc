@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// slash32ctl show ports|routes|neighbors|drops|workers|memory|rings|version, and log.
+// slash32ctl show ports|routes|neighbors|drops|workers|memory|rings|offload|version,
+// and log.
 #include "ctrl/cli/commands.h"
 #include "ctrl/cli/table.h"
 
@@ -81,6 +82,23 @@ void show_rings(Context& context) {
     table.print(context.out);
 }
 
+void show_offload(Context& context) {
+    const auto result = context.call("offload");
+    if (!result || context.print_json(*result)) return;
+    Table table({"UPLINK", "RULE", "BY", "WHY"});
+    for (const Json& uplink : array_at(*result, "uplinks")) {
+        for (const Json& rule : array_at(uplink, "rules")) {
+            table.row({text_at(uplink, "uplink"), text_at(rule, "rule"), text_at(rule, "by"),
+                       text_at(rule, "reason")});
+        }
+    }
+    if (table.empty()) {
+        context.out << "no uplinks\n";
+    } else {
+        table.print(context.out);
+    }
+}
+
 void show_version(Context& context) {
     Client* client = context.connect();
     if (client == nullptr) return;
@@ -138,6 +156,8 @@ void add_show(CLI::App& app, Context& context) {
     show->add_subcommand("rings", "Command rings: depth, lag, acknowledged")->callback([&context] {
         show_rings(context);
     });
+    show->add_subcommand("offload", "What uplinks' devices do of the router's work")
+        ->callback([&context] { show_offload(context); });
     show->add_subcommand("version", "Versions of slash32ctl and slash32d")->callback([&context] {
         show_version(context);
     });

@@ -110,9 +110,9 @@ Result<void> set_uplink_member(UplinkSpec& uplink, std::string_view key, const s
         uplink.parent = text;
     } else if (key == "vlan") {
         if (!number(uplink.vlan, 1, kMaxVlan)) return invalid("a VLAN id from 1 to 4094");
-    } else if (key == "damping") {
+    } else if (key == "damping" || key == "offload") {
         if (text != "true" && text != "false") return invalid("true or false");
-        uplink.damping = text == "true";
+        (key == "damping" ? uplink.damping : uplink.offload) = text == "true";
     } else if (key == "mac") {
         uplink.mac = parse_mac(text);
         if (!uplink.mac) return invalid("a MAC address");

@@ -167,7 +167,8 @@ Result<DeviceHandles> DeviceAdapter::open_uplink(PortId id, const UplinkSpec& sp
                                                    .workers = workers_,
                                                    .mtu = spec.mtu,
                                                    .mac = spec.mac,
-                                                   .damping = spec.damping});
+                                                   .damping = spec.damping,
+                                                   .offload = spec.offload});
     if (!added) return tl::unexpected<Error>(added.error());
     if (added->port.rx.size() < spec.queues) {
         log("routing").warn("uplink {} has {} receive queues, not {}: its device has no more",
@@ -192,6 +193,16 @@ DeviceCounters DeviceAdapter::counters(PortId uplink) {
                           .rx_errors = counted.rx_errors,
                           .rx_no_buffer = counted.rx_no_buffer,
                           .tx_errors = counted.tx_errors};
+}
+
+std::vector<DeviceOffload> DeviceAdapter::offloads(PortId uplink) {
+    std::vector<DeviceOffload> rules;
+    for (OffloadRule& rule : uplink_->offloads(uplink)) {
+        rules.push_back(DeviceOffload{.rule = std::move(rule.name),
+                                      .hardware = rule.hardware,
+                                      .reason = std::move(rule.reason)});
+    }
+    return rules;
 }
 
 Result<DeviceHandles> DeviceAdapter::open_host_view(PortId id, const UplinkSpec& spec,

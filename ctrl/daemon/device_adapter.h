@@ -49,6 +49,7 @@ class DeviceAdapter final : public Devices {
     Result<DeviceHandles> open_host_view(PortId, const UplinkSpec&, const Mac& mac) override;
     void set_carrier(PortId host_view, bool up) override { tap_->set_carrier(host_view, up); }
     DeviceCounters counters(PortId uplink) override;
+    std::vector<DeviceOffload> offloads(PortId uplink) override;
     void close(PortId, std::function<void()> done) override;
     void on_event(std::function<void(const DeviceEvent&)>) override;
 

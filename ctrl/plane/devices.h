@@ -65,6 +65,8 @@ class Devices {
     virtual void set_carrier(PortId host_view, bool up) = 0;
     // Zeros for a VLAN: what its frames met is counted of the uplink.
     virtual DeviceCounters counters(PortId uplink) = 0;
+    // Nothing for a VLAN.
+    virtual std::vector<DeviceOffload> offloads(PortId uplink) = 0;
     // Ends it. REQUIRES: no worker refers to the port's handles any more.
     virtual void close(PortId, std::function<void()> done) = 0;
 

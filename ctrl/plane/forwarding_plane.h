@@ -61,6 +61,7 @@ class ForwardingPlane final : public Plane {
     void remove_port(PortId) override;
     PortActual actual(PortId) const override;
     DeviceCounters device_counters(PortId uplink) const override;
+    std::vector<DeviceOffload> device_offloads(PortId uplink) const override;
     Result<NextHopId> acquire_next_hop(const NextHopSpec&) override;
     void release_next_hop(NextHopId) override;
     void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) override;

@@ -29,6 +29,13 @@ struct DeviceCounters {
     uint64_t tx_errors = 0;     // refused, or not sent
 };
 
+// A piece of the router's work with what an uplink receives.
+struct DeviceOffload {
+    std::string rule;
+    bool hardware = false;  // the device does it; else the router, to the same end
+    std::string reason;     // why it is so
+};
+
 struct PortLinkInfo {
     uint32_t speed_mbps = 0;  // 0: not known
     uint32_t losses = 0;      // times it was lost since the start
@@ -84,6 +91,7 @@ struct UplinkSpec {
     std::string parent;                // of the VLAN: the other uplink's name
     uint16_t vlan = 0;                 // 1 to 4094; 0: it is none
     bool damping = true;               // of a link that flaps
+    bool offload = true;               // of what the device can do of the router's work
     std::optional<Mac> mac;
     uint16_t mtu = kDefaultMtu;
     uint8_t queues = 1;
@@ -114,6 +122,8 @@ class Plane {
     // REQUIRES: the port exists.
     virtual PortActual actual(PortId) const = 0;
     virtual DeviceCounters device_counters(PortId uplink) const = 0;
+    // Nothing for a VLAN.
+    virtual std::vector<DeviceOffload> device_offloads(PortId uplink) const = 0;
 
     // Adds a security group or an address set, or replaces its rules; ports that have the group
     // follow. What its rules name has been added before, or matches nobody. Errors: kLimit.

@@ -57,6 +57,10 @@ DeviceCounters ForwardingPlane::device_counters(PortId uplink) const {
     return devices_.counters(uplink);
 }
 
+std::vector<DeviceOffload> ForwardingPlane::device_offloads(PortId uplink) const {
+    return devices_.offloads(uplink);
+}
+
 // REQUIRES: the uplink's device is open, and no worker knows of it yet.
 Result<void> ForwardingPlane::add_host_view(PortId uplink) {
     Port& owner = port(uplink);

@@ -58,6 +58,7 @@ inline constexpr std::array kMethods{
     Method{"worker.stages", Access::kWrite},
     Method{"rings", Access::kRead},
     Method{"memory", Access::kRead},
+    Method{"offload", Access::kRead},
     Method{"host.status", Access::kRead},
     Method{"host.routes", Access::kRead},
     Method{"host.drain", Access::kWrite},

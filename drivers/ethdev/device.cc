@@ -16,8 +16,10 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 namespace slash32 {
 namespace {
@@ -68,6 +70,22 @@ uint32_t offloads_of(uint64_t capabilities) {
     return offloads;
 }
 
+// By what the device spreads packets over its queues.
+OffloadRule spread_by(uint64_t rss, uint16_t queues) {
+    OffloadRule rule{.name = "spread by addresses and ports", .hardware = false, .reason = {}};
+    constexpr std::pair<uint64_t, std::string_view> kFields[] = {{RTE_ETH_RSS_IP, "addresses"},
+                                                                 {RTE_ETH_RSS_TCP, "TCP ports"},
+                                                                 {RTE_ETH_RSS_UDP, "UDP ports"}};
+    std::string missing;
+    for (const auto& [fields, name] : kFields) {
+        if ((rss & fields) == 0) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", name);
+    }
+    rule.hardware = queues > 1 && rss != 0;
+    if (!missing.empty()) rule.reason = "the device does not hash " + missing;
+    if (queues <= 1) rule.reason = "there is one queue";
+    return rule;
+}
+
 std::string bond_name(const UplinkPortSpec& spec) {
     return fmt::format("net_bonding{}", spec.id.value());
 }
@@ -90,14 +108,14 @@ uint8_t bond_mode(UplinkBond bond) {
 Result<std::unique_ptr<EthDevice>> EthDevice::open(const UplinkPortSpec& spec, rte_mempool* pool) {
     std::unique_ptr<EthDevice> device(new EthDevice(spec));
     if (auto ok = device->make(); !ok) return tl::unexpected(ok.error());
-    if (auto ok = device->configure(pool); !ok) return tl::unexpected(ok.error());
-    if (auto ok = device->set_address(); !ok) return tl::unexpected(ok.error());
-    if (auto ok = device->start(); !ok) return tl::unexpected(ok.error());
+    if (auto ok = device->set_up(pool, spec.rx_queues); !ok) return tl::unexpected(ok.error());
+    if (auto ok = device->offload(pool); !ok) return tl::unexpected(ok.error());
     return device;
 }
 
 EthDevice::~EthDevice() {
-    if (started_) rte_eth_dev_stop(id_);
+    offload_.reset();
+    stop();
     if (bond_) {
         rte_eth_dev_close(id_);  // lets go of the members
         rte_eth_bond_free(bond_name(spec_).c_str());
@@ -171,7 +189,14 @@ Result<void> EthDevice::make_bond() {
     return {};
 }
 
-Result<void> EthDevice::configure(rte_mempool* pool) {
+Result<void> EthDevice::set_up(rte_mempool* pool, uint16_t queues) {
+    stop();
+    if (auto ok = configure(pool, queues); !ok) return ok;
+    if (auto ok = set_address(); !ok) return ok;
+    return start();
+}
+
+Result<void> EthDevice::configure(rte_mempool* pool, uint16_t queues) {
     rte_eth_dev_info info{};
     if (const int code = rte_eth_dev_info_get(id_, &info); code != 0) {
         return fail(ErrorCode::kUnavailable, "devargs",
@@ -181,18 +206,22 @@ Result<void> EthDevice::configure(rte_mempool* pool) {
         return fail(ErrorCode::kInvalid, "mtu",
                     fmt::format("the device takes {} to {}", info.min_mtu, info.max_mtu));
     }
-    const uint16_t rx_count = std::clamp<uint16_t>(spec_.rx_queues, 1, info.max_rx_queues);
-    const uint16_t tx_count = std::clamp<uint16_t>(spec_.workers, 1, info.max_tx_queues);
+    const uint16_t rx_count = std::clamp<uint16_t>(queues, 1, info.max_rx_queues);
+    // Some devices want as many of the one kind as of the other.
+    const uint16_t tx_count =
+        std::clamp(std::max(spec_.workers, rx_count), uint16_t{1}, info.max_tx_queues);
     rte_eth_conf conf{};
     conf.rxmode.mtu = spec_.mtu;
     conf.txmode.offloads = info.tx_offload_capa & kWantedTx;
     const int room = rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM;
     if (spec_.mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN > room)
         conf.rxmode.offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER;
-    if (rx_count > 1 && (info.flow_type_rss_offloads & kWantedRss) != 0) {
+    const uint64_t rss = info.flow_type_rss_offloads & kWantedRss;
+    if (rx_count > 1 && rss != 0) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kWantedRss;
+        conf.rx_adv_conf.rss_conf.rss_hf = rss;
     }
+    spread_ = spread_by(rss, rx_count);
     if ((*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0) conf.intr_conf.lsc = 1;
     conf.intr_conf.rxq = 1;
     int code = rte_eth_dev_configure(id_, rx_count, tx_count, &conf);
@@ -227,6 +256,7 @@ Result<void> EthDevice::configure(rte_mempool* pool) {
 }
 
 void EthDevice::make_queues(uint16_t count) {
+    rx_.clear();
     for (uint16_t i = 0; i < count; ++i) {
         auto queue = std::make_unique<EthRxQueue>();
         queue->receive = eth_receive;
@@ -272,6 +302,56 @@ Result<void> EthDevice::start() {
         queue->disarm = eth_disarm;
     }
     return {};
+}
+
+void EthDevice::stop() {
+    if (std::exchange(started_, false)) rte_eth_dev_stop(id_);
+}
+
+// Control traffic gets a queue of its own, behind the others, where the device can be told to put
+// it there.
+Result<void> EthDevice::offload(rte_mempool* pool) {
+    if (!spec_.offload) no_offload_ = "switched off: offload = false";
+    if (bond_) no_offload_ = "the members of a bond are not asked";
+    if (!no_offload_.empty()) return {};
+    const auto queues = static_cast<uint16_t>(rx_.size());
+    std::optional<uint16_t> control_queue;
+    std::string no_queue = FlowOffload::refusal_to_steer(id_);
+    if (no_queue.empty()) {
+        if (auto more = set_up(pool, static_cast<uint16_t>(queues + 1)); !more) {
+            no_queue = more.error().message;
+            if (auto ok = set_up(pool, queues); !ok) return ok;
+        } else if (rx_.size() == queues) {
+            no_queue = "the device has no queue to spare";
+        } else {
+            control_queue = queues;
+            if (spread_.hardware) spread_.reason = keep_hash_off(queues);
+        }
+    }
+    offload_ = std::make_unique<FlowOffload>(id_, control_queue, no_queue);
+    return {};
+}
+
+// Has the device spread packets over the other queues alone. Returns why it cannot.
+std::string EthDevice::keep_hash_off(uint16_t queue) const {
+    constexpr uint16_t kGroup = RTE_ETH_RETA_GROUP_SIZE;
+    rte_eth_dev_info info{};
+    rte_eth_dev_info_get(id_, &info);
+    std::vector<rte_eth_rss_reta_entry64> table((info.reta_size + kGroup - 1) / kGroup);
+    for (uint16_t i = 0; i < info.reta_size; ++i) {
+        table[i / kGroup].mask |= uint64_t{1} << i % kGroup;
+        table[i / kGroup].reta[i % kGroup] = static_cast<uint16_t>(i % queue);
+    }
+    const int code =
+        table.empty() ? -ENOTSUP : rte_eth_dev_rss_reta_update(id_, table.data(), info.reta_size);
+    if (code == 0) return {};
+    return "other packets come to the queue of control traffic too: " + reason(code);
+}
+
+std::vector<OffloadRule> EthDevice::offloads() const {
+    std::vector<OffloadRule> rules = offload_ ? offload_->rules() : FlowOffload::none(no_offload_);
+    rules.push_back(spread_);
+    return rules;
 }
 
 EthDevice::Link EthDevice::link(int socket) const {

@@ -9,6 +9,7 @@
 #include "dp/base/result.h"
 #include "drivers/ethdev/queue.h"
 #include "drivers/ethdev/uplink.h"
+#include "drivers/flow_offload/flow_offload.h"
 
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,9 @@ class EthDevice {
     // called at least every 100 ms.
     void keep_alive();
 
+    // What it does of the router's work with received packets, and what it does not.
+    std::vector<OffloadRule> offloads() const;
+
     // Whether it is that device of DPDK, or a bond of it.
     bool uses(uint16_t device) const;
     // The device of these devargs, if it has been made.
@@ -57,9 +61,13 @@ class EthDevice {
     Result<void> make();
     Result<uint16_t> find_or_probe(const std::string& devargs);
     Result<void> make_bond();
-    Result<void> configure(rte_mempool* pool);
+    Result<void> set_up(rte_mempool* pool, uint16_t queues);
+    Result<void> configure(rte_mempool* pool, uint16_t queues);
     Result<void> set_address();
     Result<void> start();
+    void stop();
+    Result<void> offload(rte_mempool* pool);
+    std::string keep_hash_off(uint16_t queue) const;
     void make_queues(uint16_t count);
 
     const UplinkPortSpec spec_;
@@ -68,7 +76,10 @@ class EthDevice {
     std::vector<uint16_t> members_;  // of the bond
     bool bond_ = false;              // was made
     bool started_ = false;
-    std::string interface_;  // of the kernel, that the device is a view of
+    OffloadRule spread_;  // of received packets over the queues
+    std::unique_ptr<FlowOffload> offload_;
+    std::string no_offload_;  // why there is none
+    std::string interface_;   // of the kernel, that the device is a view of
     std::vector<std::unique_ptr<EthRxQueue>> rx_;
     EthTxPort tx_;
     Mac mac_;

@@ -161,6 +161,12 @@ UplinkCounters UplinkDriver::counters(PortId id) {
                           .tx_errors = stats.oerrors + device.tx().refused.load()};
 }
 
+std::vector<OffloadRule> UplinkDriver::offloads(PortId id) {
+    const std::lock_guard lock(mutex_);
+    const auto found = ports_.find(id.value());
+    return found == ports_.end() ? std::vector<OffloadRule>() : found->second->device->offloads();
+}
+
 void UplinkDriver::post(std::function<void()> action) {
     {
         const std::lock_guard lock(mutex_);

@@ -11,6 +11,7 @@
 #include "dp/base/net.h"
 #include "dp/base/result.h"
 #include "drivers/driver_event.h"
+#include "drivers/flow_offload/flow_offload.h"
 
 #include <condition_variable>
 #include <cstdint>
@@ -48,6 +49,7 @@ struct UplinkPortSpec {
     uint16_t rx_descriptors = 1024;
     uint16_t tx_descriptors = 1024;
     bool damping = true;  // a link that flaps stays down for a while: see FlapDamper
+    bool offload = true;  // what the device can do of the router's work: see FlowOffload
     std::string device_name() const { return bond == UplinkBond::kNone ? devargs : "bond"; }
 };
 
@@ -96,6 +98,8 @@ class UplinkDriver {
 
     // What the device has counted since it was made; zeros for a VLAN.
     UplinkCounters counters(PortId id);
+    // What it does of the router's work, and what it does not; nothing for a VLAN.
+    std::vector<OffloadRule> offloads(PortId id);
 
   private:
     struct Port;

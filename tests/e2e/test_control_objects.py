@@ -101,6 +101,7 @@ def test_every_method_answers_as_its_schema_says(client):
     call("worker.stages", enabled=False)
     call("rings")
     call("memory")
+    call("offload")
     call("host.status")
     call("host.routes")
     call("host.drain", mode="worsen")

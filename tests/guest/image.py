@@ -107,6 +107,27 @@ def _build(cache: Path, modules: tuple[str, ...], packages: tuple[str, ...],
     return Image(kernels[0], initramfs, release)
 
 
+def with_programs(image: Image, directory: Path, programs: Iterable[Path],
+                  plugins: Iterable[Path] = ()) -> Image:
+    """The image with programs of this machine in /bin, and the shared libraries they need where they
+    are here. plugins: libraries that a program loads by itself, with what those need.
+
+    Made anew in `directory`: programs under test change more often than a cache should hold.
+    """
+    archive = _Archive()
+    named = [*programs, *plugins]
+    libraries = {Path(found) for path in named
+                 for found in re.findall(r"(/\S+) \(0x", _run(["ldd", str(path)]))}
+    for path in sorted({*plugins, *libraries}):
+        archive.path(path)
+    for program in programs:
+        archive.file(f"bin/{program.name}", program.read_bytes(), 0o755)
+    whole = directory / "initramfs"
+    # The kernel unpacks one archive after the other.
+    _write(whole, image.initramfs.read_bytes() + archive.finish())
+    return dataclasses.replace(image, initramfs=whole)
+
+
 def _run(argv: list[str], cwd: Path | None = None) -> str:
     try:
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False,
@@ -233,6 +254,21 @@ class _Archive:
 
     def device(self, name: str, major: int, minor: int) -> None:
         self._add(name, stat.S_IFCHR | 0o600, b"", major, minor)
+
+    def path(self, path: Path) -> None:
+        """Adds a file of this machine where it is here, with what it links to: of two copies of a
+        library a program would load both."""
+        for parent in reversed(path.parents[:-1]):
+            if parent.is_symlink():
+                self.path(parent)
+                return self.path(parent.resolve() / path.relative_to(parent))
+            self.directory(str(parent)[1:])
+        if path.is_symlink():
+            self.link(str(path)[1:], os.readlink(path))
+            return self.path(Path(os.path.normpath(path.parent / os.readlink(path))))
+        if path.is_dir():
+            return self.directory(str(path)[1:])
+        return self.file(str(path)[1:], path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
 
     def tree(self, root: Path) -> None:
         """Adds what a package holds, apart from documentation, with bin and sbin merged."""

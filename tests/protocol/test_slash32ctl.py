@@ -306,6 +306,11 @@ def test_shows(daemon):
             {"name": "mbufs", "size": 1, "available": 1, "element_bytes": 2304}],
         "tables": [{"name": "host routes, IPv4", "used": 1, "capacity": 1 << 20, "bytes": 1 << 24}]}
     assert "16.0 MiB" in ctl(daemon, "show", "memory")
+    daemon.answers["offload"] = {"uplinks": [{"uplink": "up0", "rules": [
+        {"rule": "steer ARP", "by": "hardware"},
+        {"rule": "steer LLDP", "by": "software", "reason": "no such item"}]}]}
+    offload = ctl(daemon, "show", "offload")
+    assert "hardware" in offload and "no such item" in offload
     assert INSTANCE in ctl(daemon, "show", "version")
 
 

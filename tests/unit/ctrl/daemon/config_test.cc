@@ -174,11 +174,13 @@ TEST(ConfigFlags, EveryOptionHasItsOwnFlag) {
 
 TEST(ConfigFlags, UplinkMayBeABondOrAVlan) {
     const auto bond = parse_uplink_flag(
-        "name=b;bond=lacp;member=net_tap0,iface=x;member=0000:3b:00.1;damping=false");
+        "name=b;bond=lacp;member=net_tap0,iface=x;member=0000:3b:00.1;damping=false;"
+        "offload=false");
     ASSERT_TRUE(bond);
     EXPECT_EQ(bond->bond, BondMode::kLacp);
     EXPECT_EQ(bond->members, (std::vector<std::string>{"net_tap0,iface=x", "0000:3b:00.1"}));
     EXPECT_FALSE(bond->damping);
+    EXPECT_FALSE(bond->offload);
     const auto vlan = parse_uplink_flag("name=b.7;parent=b;vlan=7");
     ASSERT_TRUE(vlan);
     EXPECT_EQ(vlan->parent, "b");

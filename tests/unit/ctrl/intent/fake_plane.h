@@ -54,6 +54,10 @@ class FakePlane final : public Plane {
         ports.erase(id);
     }
     DeviceCounters device_counters(PortId) const override { return {}; }
+    std::vector<DeviceOffload> device_offloads(PortId) const override {
+        return {{.rule = "drop", .hardware = true, .reason = ""},
+                {.rule = "steer", .hardware = false, .reason = "refused"}};
+    }
     PortActual actual(PortId id) const override {
         const auto at = actuals.find(id);
         return at != actuals.end() ? at->second : PortActual{};

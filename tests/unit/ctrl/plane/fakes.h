@@ -51,6 +51,7 @@ class FakeDevices final : public Devices {
         return {.tx = open(id, PortIntent{})->tx, .rx = {}};
     }
     DeviceCounters counters(PortId) override { return {}; }
+    std::vector<DeviceOffload> offloads(PortId) override { return {}; }
     Result<DeviceHandles> open_host_view(PortId id, const UplinkSpec&, const Mac&) override {
         return open(id, PortIntent{});
     }

@@ -10,7 +10,7 @@
 
 namespace slash32 {
 
-Publisher::Publisher(std::vector<WorkerChannel> workers, rte_rcu_qsbr* quiescent)
+Publisher::Publisher(const std::vector<WorkerChannel>& workers, rte_rcu_qsbr* quiescent)
     : quiescent_(quiescent) {
     for (const WorkerChannel& channel : workers) {
         const uint64_t produced = channel.ring->produced();

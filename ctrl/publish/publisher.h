@@ -38,7 +38,7 @@ struct RingState {
 class Publisher {
   public:
     // Neither the channels' rings nor `quiescent` are owned; both outlive the publisher.
-    Publisher(std::vector<WorkerChannel> workers, rte_rcu_qsbr* quiescent);
+    Publisher(const std::vector<WorkerChannel>& workers, rte_rcu_qsbr* quiescent);
 
     size_t workers() const { return workers_.size(); }
 

@@ -27,7 +27,8 @@ constexpr uint16_t kEtherTypeLldp = 0x88cc;  // IEEE 802.1AB
 constexpr std::string_view kNeverSources[] = {"127.0.0.0/8", "224.0.0.0/3", "::1/128",
                                               "::ffff:0:0/96", "ff00::/8"};
 
-void add_control(std::vector<OffloadTask>& tasks, std::string name, const OffloadMatch& match) {
+void add_control(std::vector<OffloadTask>& tasks, const std::string& name,
+                 const OffloadMatch& match) {
     tasks.push_back({"steer " + name, OffloadPurpose::kControl, match});
 }
 

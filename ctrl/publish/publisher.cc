@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/publish/publisher.h"
 
-#include "dp/base/grace_period.h"
+#include "dp/table/grace_period.h"
 
 #include <rte_rcu_qsbr.h>
 #include <unistd.h>

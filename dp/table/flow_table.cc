@@ -2,8 +2,8 @@
 #include "dp/table/flow_table.h"
 
 #include "dp/base/assert.h"
-#include "dp/base/grace_period.h"
 #include "dp/table/flow_bucket.h"
+#include "dp/table/grace_period.h"
 
 #include <rte_pause.h>
 #include <rte_rcu_qsbr.h>

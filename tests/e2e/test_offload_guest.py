@@ -36,16 +36,18 @@ def from_fabric(payload, target=UPLINK_MAC):
 
 
 SPOOFED = {
-    "127.0.0.1": from_fabric(IP(src="127.0.0.1", dst=VM4) / UDP(sport=1, dport=7001)),
-    "224.0.0.5": from_fabric(IP(src="224.0.0.5", dst=VM4) / UDP(sport=1, dport=7001)),
-    "255.255.255.255": from_fabric(IP(src="255.255.255.255", dst=VM4) / UDP(sport=1, dport=7001)),
-    "::1": from_fabric(IPv6(src="::1", dst=VM6) / UDP(sport=1, dport=7001)),
-    "ff02::5": from_fabric(IPv6(src="ff02::5", dst=VM6) / UDP(sport=1, dport=7001)),
-    "::ffff:10.0.0.1": from_fabric(IPv6(src="::ffff:10.0.0.1", dst=VM6) / UDP(sport=1, dport=7001)),
+    "127.0.0.1": from_fabric(IP(src="127.0.0.1", dst=VM4) / UDP(sport=1, dport=7001) / b"spoofed!"),
+    "224.0.0.5": from_fabric(IP(src="224.0.0.5", dst=VM4) / UDP(sport=1, dport=7001) / b"spoofed!"),
+    "255.255.255.255": from_fabric(
+        IP(src="255.255.255.255", dst=VM4) / UDP(sport=1, dport=7001) / b"spoofed!"),
+    "::1": from_fabric(IPv6(src="::1", dst=VM6) / UDP(sport=1, dport=7001) / b"spoofed!"),
+    "ff02::5": from_fabric(IPv6(src="ff02::5", dst=VM6) / UDP(sport=1, dport=7001) / b"spoofed!"),
+    "::ffff:10.0.0.1": from_fabric(
+        IPv6(src="::ffff:10.0.0.1", dst=VM6) / UDP(sport=1, dport=7001) / b"spoofed!"),
 }
 HONEST = {
-    "IPv4": from_fabric(IP(src=FABRIC4, dst=VM4) / UDP(sport=1, dport=7002)),
-    "IPv6": from_fabric(IPv6(src=FABRIC6, dst=VM6) / UDP(sport=1, dport=7002)),
+    "IPv4": from_fabric(IP(src=FABRIC4, dst=VM4) / UDP(sport=1, dport=7002) / b"honest!!"),
+    "IPv6": from_fabric(IPv6(src=FABRIC6, dst=VM6) / UDP(sport=1, dport=7002) / b"honest!!"),
 }
 CONTROL = {
     "ARP": from_fabric(ARP(op=1, hwsrc=FABRIC_MAC, psrc=FABRIC4, pdst=HOST4), "ff:ff:ff:ff:ff:ff"),
@@ -56,6 +58,11 @@ CONTROL = {
     "OSPF": from_fabric(IP(src=FABRIC4, dst="224.0.0.5", ttl=1, proto=89) / bytes(24), "01:00:5e:00:00:05"),
     "ND": from_fabric(IPv6(src=FABRIC6, dst=HOST6, hlim=255) / ICMPv6ND_NS(tgt=HOST6)),
 }
+
+
+def occurrences(frame, text):
+    """Of a frame in what frame-recv prints, by its last bytes: the router changes the first."""
+    return text.count(bytes(frame)[-8:].hex())
 
 
 class Router:
@@ -103,18 +110,24 @@ class Router:
         drops = self.json("show drops --port up0")["drops"]
         return sum(drop["packets"] for drop in drops if drop["reason"] == "bad_source_address")
 
-    def arrived(self, interface, frame):
-        """How many of COPIES of a frame, sent on the wire, come to an interface; within a second."""
-        kind = f"{frame.type:04x}"
-        heard = self.guest.start_job(f"s32guest frame-recv {interface} {COPIES} 2 {kind}")
+    def arrived(self, interface, frame, after=None):
+        """How many of COPIES of a frame, sent on the wire, come to an interface; with `after`, until as many
+        of that frame, sent behind them, have come."""
+        heard = self.guest.start_job(f"s32guest frame-recv {interface} 1000 60 {frame.type:04x}")
         heard.wait_for("listening")
-        self.guest.run(f"s32guest frame-send wire0 {COPIES} {bytes(frame).hex()}", check=True)
-        last = bytes(frame.payload)[-8:].hex()
-        return sum(last in line for line in heard.wait(30).stdout.splitlines())
+        for sent in (frame, after) if after else (frame,):
+            self.guest.run(f"s32guest frame-send wire0 {COPIES} {bytes(sent).hex()}", check=True)
+        deadline = time.monotonic() + 30
+        while occurrences(after or frame, heard.output) < COPIES and time.monotonic() < deadline:
+            time.sleep(0.05)
+        heard.kill()
+        return occurrences(frame, heard.wait(30).stdout)
 
     def results(self):
         """What becomes of each packet."""
-        return {**{name: self.arrived("vm0", frame) for name, frame in {**HONEST, **SPOOFED}.items()},
+        spoofed = {name: self.arrived("vm0", frame, HONEST["IPv6" if IPv6 in frame else "IPv4"])
+                   for name, frame in SPOOFED.items()}
+        return {**spoofed, **{name: self.arrived("vm0", frame) for name, frame in HONEST.items()},
                 **{name: self.arrived("up0", frame) for name, frame in CONTROL.items()}}
 
     def steered(self):

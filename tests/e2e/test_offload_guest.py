@@ -62,7 +62,8 @@ CONTROL = {
 
 def occurrences(frame, text):
     """Of a frame in what frame-recv prints, by its last bytes: the router changes the first."""
-    return text.count(bytes(frame)[-8:].hex())
+    tail = bytes(frame)[-8:].hex()
+    return sum(line.endswith(tail) for line in text.splitlines())
 
 
 class Router:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/flow_offload/rules.h"
 
+#include "dp/packet/headers.h"
+
 #include <fmt/format.h>
 #include <rte_byteorder.h>
 #include <rte_ether.h>
@@ -13,9 +15,6 @@
 namespace slash32 {
 namespace {
 
-constexpr uint8_t kTcp = 6;
-constexpr uint8_t kUdp = 17;
-constexpr uint8_t kIcmp6 = 58;
 constexpr uint8_t kOspf = 89;
 constexpr uint16_t kBgp = 179;               // RFC 4271 section 8.2.1
 constexpr uint16_t kBfd = 3784;              // RFC 5881 section 4
@@ -71,21 +70,23 @@ std::vector<OffloadTask> offload_tasks() {
     for (const auto& [version, type] : {std::pair<int, uint16_t>{4, RTE_ETHER_TYPE_IPV4},
                                         std::pair<int, uint16_t>{6, RTE_ETHER_TYPE_IPV6}}) {
         add_control(tasks, fmt::format("IPv{} BGP to port 179", version),
-                    {.ether_type = type, .protocol = kTcp, .destination_port = kBgp});
+                    {.ether_type = type, .protocol = kProtoTcp, .destination_port = kBgp});
         add_control(tasks, fmt::format("IPv{} BGP from port 179", version),
-                    {.ether_type = type, .protocol = kTcp, .source_port = kBgp});
+                    {.ether_type = type, .protocol = kProtoTcp, .source_port = kBgp});
         add_control(tasks, fmt::format("IPv{} BFD", version),
-                    {.ether_type = type, .protocol = kUdp, .destination_port = kBfd});
+                    {.ether_type = type, .protocol = kProtoUdp, .destination_port = kBfd});
         add_control(tasks, fmt::format("IPv{} BFD, multihop", version),
-                    {.ether_type = type, .protocol = kUdp, .destination_port = kBfdMultihop});
+                    {.ether_type = type, .protocol = kProtoUdp, .destination_port = kBfdMultihop});
         add_control(tasks, fmt::format("IPv{} OSPF", version),
                     {.ether_type = type, .protocol = kOspf});
     }
     // RFC 4861 section 4.
-    for (const auto& [name, type] : {std::pair<std::string_view, uint8_t>{"solicitations", 135},
-                                     std::pair<std::string_view, uint8_t>{"advertisements", 136}}) {
-        add_control(tasks, fmt::format("ND {}", name),
-                    {.ether_type = RTE_ETHER_TYPE_IPV6, .protocol = kIcmp6, .icmp6_type = type});
+    for (const auto& [name, type] :
+         {std::pair<std::string_view, uint8_t>{"solicitations", kIcmp6NeighbourSolicitation},
+          std::pair<std::string_view, uint8_t>{"advertisements", kIcmp6NeighbourAdvertisement}}) {
+        add_control(
+            tasks, fmt::format("ND {}", name),
+            {.ether_type = RTE_ETHER_TYPE_IPV6, .protocol = kProtoIcmp6, .icmp6_type = type});
     }
     return tasks;
 }
@@ -131,13 +132,13 @@ void FlowPattern::add_ipv6(const OffloadMatch& match) {
 }
 
 void FlowPattern::add_transport(const OffloadMatch& match) {
-    if (match.protocol == kTcp) {
+    if (match.protocol == kProtoTcp) {
         set_ports(match, tcp_.spec.hdr, tcp_.mask.hdr);
         add(RTE_FLOW_ITEM_TYPE_TCP, tcp_);
-    } else if (match.protocol == kUdp) {
+    } else if (match.protocol == kProtoUdp) {
         set_ports(match, udp_.spec.hdr, udp_.mask.hdr);
         add(RTE_FLOW_ITEM_TYPE_UDP, udp_);
-    } else if (match.protocol == kIcmp6) {
+    } else if (match.protocol == kProtoIcmp6) {
         icmp6_.spec.type = match.icmp6_type;
         icmp6_.mask.type = UINT8_MAX;
         add(RTE_FLOW_ITEM_TYPE_ICMP6, icmp6_);

@@ -42,7 +42,7 @@ def test_machine_and_neighbour_are_of_one_network(rack, vm1):
 def test_neighbour_knows_the_machine_by_the_uplinks_address(rack, vm1):
     lab, peer = rack
     peer.run("ping", "-n", "-c", 1, "-W", 3, vm1.ip4)
-    mac = lab.router.ip("-o", "link", "show", "up0").split("link/ether ")[1].split()[0]
+    mac = lab.router.mac("up0")
     assert f"lladdr {mac}" in peer.ip("neighbor", "show", vm1.ip4)
 
 

@@ -35,20 +35,14 @@ def from_fabric(payload, target=UPLINK_MAC):
     return Ether(src=FABRIC_MAC, dst=target) / payload
 
 
-SPOOFED = {
-    "127.0.0.1": from_fabric(IP(src="127.0.0.1", dst=VM4) / UDP(sport=1, dport=7001) / b"spoofed!"),
-    "224.0.0.5": from_fabric(IP(src="224.0.0.5", dst=VM4) / UDP(sport=1, dport=7001) / b"spoofed!"),
-    "255.255.255.255": from_fabric(
-        IP(src="255.255.255.255", dst=VM4) / UDP(sport=1, dport=7001) / b"spoofed!"),
-    "::1": from_fabric(IPv6(src="::1", dst=VM6) / UDP(sport=1, dport=7001) / b"spoofed!"),
-    "ff02::5": from_fabric(IPv6(src="ff02::5", dst=VM6) / UDP(sport=1, dport=7001) / b"spoofed!"),
-    "::ffff:10.0.0.1": from_fabric(
-        IPv6(src="::ffff:10.0.0.1", dst=VM6) / UDP(sport=1, dport=7001) / b"spoofed!"),
-}
-HONEST = {
-    "IPv4": from_fabric(IP(src=FABRIC4, dst=VM4) / UDP(sport=1, dport=7002) / b"honest!!"),
-    "IPv6": from_fabric(IPv6(src=FABRIC6, dst=VM6) / UDP(sport=1, dport=7002) / b"honest!!"),
-}
+def datagram(source, port, data):
+    ip = IPv6(src=source, dst=VM6) if ":" in source else IP(src=source, dst=VM4)
+    return from_fabric(ip / UDP(sport=1, dport=port) / data)
+
+
+SPOOFED = {source: datagram(source, 7001, b"spoofed!") for source in
+           ("127.0.0.1", "224.0.0.5", "255.255.255.255", "::1", "ff02::5", "::ffff:10.0.0.1")}
+HONEST = {"IPv4": datagram(FABRIC4, 7002, b"honest!!"), "IPv6": datagram(FABRIC6, 7002, b"honest!!")}
 CONTROL = {
     "ARP": from_fabric(ARP(op=1, hwsrc=FABRIC_MAC, psrc=FABRIC4, pdst=HOST4), "ff:ff:ff:ff:ff:ff"),
     "LLDP": Ether(src=FABRIC_MAC, dst="01:80:c2:00:00:0e", type=0x88cc) / (b"\x02\x07\x04" + bytes(57)),

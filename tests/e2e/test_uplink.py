@@ -48,7 +48,7 @@ def wired(needs_tap, module_resources):
     configure_peer(peer, "veth1")
     lab.daemon.start()
     vm1 = lab.machine(1)
-    mac = peer.ip("-o", "link", "show", "veth1").split("link/ether ")[1].split()[0]
+    mac = peer.mac("veth1")
     program(lab.daemon, mac)
     return lab, vm1, peer
 

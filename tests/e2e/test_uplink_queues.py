@@ -20,8 +20,7 @@ def wired(needs_tap, module_resources):
     lab = Lab(module_resources, "--workers-cores", ",".join(map(str, cores)), "--uplink",
               f"name=up0;devargs=net_tap0,iface=wire0;queues=2;address={ROUTER4};address={ROUTER6}")
     configure_peer(lab.router, "wire0")
-    mac = lab.router.ip("-o", "link", "show", "wire0").split("link/ether ")[1].split()[0]
-    program(lab.daemon, mac)
+    program(lab.daemon, lab.router.mac("wire0"))
     return lab, lab.machine(1)
 
 

@@ -19,7 +19,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Sequence
 
 HERE = Path(__file__).resolve().parent
 DEFAULT_CACHE = HERE.parent.parent / "build" / "guest-cache"
@@ -107,16 +107,15 @@ def _build(cache: Path, modules: tuple[str, ...], packages: tuple[str, ...],
     return Image(kernels[0], initramfs, release)
 
 
-def with_programs(image: Image, directory: Path, programs: Iterable[Path],
-                  plugins: Iterable[Path] = ()) -> Image:
+def with_programs(image: Image, directory: Path, programs: Sequence[Path],
+                  plugins: Sequence[Path] = ()) -> Image:
     """The image with programs of this machine in /bin, and the shared libraries they need where they
     are here. plugins: libraries that a program loads by itself, with what those need.
 
     Made anew in `directory`: programs under test change more often than a cache should hold.
     """
     archive = _Archive()
-    named = [*programs, *plugins]
-    libraries = {Path(found) for path in named
+    libraries = {Path(found) for path in (*programs, *plugins)
                  for found in re.findall(r"(/\S+) \(0x", _run(["ldd", str(path)]))}
     for path in sorted({*plugins, *libraries}):
         archive.path(path)

@@ -44,6 +44,10 @@ class Namespace:
         self.sysctl("net.ipv6.conf.default.accept_ra", 0)
         self.ip("link", "set", "lo", "up")
 
+    def mac(self, device):
+        """The MAC address of a device in it."""
+        return self.ip("-o", "link", "show", device).split("link/ether ")[1].split()[0]
+
     def ip(self, *arguments, check=True):
         return ip(*arguments, netns=self.name, check=check)
 

@@ -124,6 +124,7 @@ enum Protocol : uint8_t {
     kProtoIcmp6 = 58,
     kProtoNoNext = 59,
     kProtoDestinationOptions = 60,
+    kProtoOspf = 89,
     kProtoSctp = 132,
 };
 
@@ -154,6 +155,10 @@ inline constexpr Be16 kPortDhcpServer{67};
 inline constexpr Be16 kPortDhcpClient{68};
 inline constexpr Be16 kPortDhcp6Client{546};
 inline constexpr Be16 kPortDhcp6Server{547};
+inline constexpr Be16 kPortBgp{179};          // RFC 4271 section 8.2.1
+inline constexpr Be16 kPortBfdControl{3784};  // RFC 5881 section 4
+inline constexpr Be16 kPortBfdEcho{3785};
+inline constexpr Be16 kPortBfdMultihop{4784};  // RFC 5883 section 5
 
 inline constexpr unsigned kSctpHeaderLength = 12;
 

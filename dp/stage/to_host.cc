@@ -9,12 +9,6 @@
 namespace slash32 {
 namespace {
 
-constexpr uint8_t kProtoOspf = 89;
-constexpr Be16 kPortBgp{179};
-constexpr Be16 kPortBfdControl{3784};  // RFC 5881 section 4
-constexpr Be16 kPortBfdEcho{3785};
-constexpr Be16 kPortBfdMultihop{4784};  // RFC 5883 section 5
-
 bool is_routing(const PacketMeta& meta) {
     if (meta.protocol == kProtoOspf) return true;
     if (meta.l4_length == 0) return false;

@@ -15,10 +15,6 @@
 namespace slash32 {
 namespace {
 
-constexpr uint8_t kOspf = 89;
-constexpr uint16_t kBgp = 179;               // RFC 4271 section 8.2.1
-constexpr uint16_t kBfd = 3784;              // RFC 5881 section 4
-constexpr uint16_t kBfdMultihop = 4784;      // RFC 5883 section 5
 constexpr uint16_t kEtherTypeLldp = 0x88cc;  // IEEE 802.1AB
 
 // RFC 1812 section 5.3.7, RFC 4291 sections 2.5.3, 2.5.5.2 and 2.7. Not 0.0.0.0/8 and ::, by which
@@ -48,10 +44,10 @@ uint32_t first_word(const std::array<uint8_t, 16>& bytes) {
 // TCP and UDP call their ports the same.
 template <typename Header>
 void set_ports(const OffloadMatch& match, Header& spec, Header& mask) {
-    spec.src_port = rte_cpu_to_be_16(match.source_port);
-    spec.dst_port = rte_cpu_to_be_16(match.destination_port);
-    mask.src_port = match.source_port != 0 ? UINT16_MAX : 0;
-    mask.dst_port = match.destination_port != 0 ? UINT16_MAX : 0;
+    spec.src_port = match.source_port.raw();
+    spec.dst_port = match.destination_port.raw();
+    mask.src_port = match.source_port != Be16() ? UINT16_MAX : 0;
+    mask.dst_port = match.destination_port != Be16() ? UINT16_MAX : 0;
 }
 
 }  // namespace
@@ -70,15 +66,17 @@ std::vector<OffloadTask> offload_tasks() {
     for (const auto& [version, type] : {std::pair<int, uint16_t>{4, RTE_ETHER_TYPE_IPV4},
                                         std::pair<int, uint16_t>{6, RTE_ETHER_TYPE_IPV6}}) {
         add_control(tasks, fmt::format("IPv{} BGP to port 179", version),
-                    {.ether_type = type, .protocol = kProtoTcp, .destination_port = kBgp});
+                    {.ether_type = type, .protocol = kProtoTcp, .destination_port = kPortBgp});
         add_control(tasks, fmt::format("IPv{} BGP from port 179", version),
-                    {.ether_type = type, .protocol = kProtoTcp, .source_port = kBgp});
-        add_control(tasks, fmt::format("IPv{} BFD", version),
-                    {.ether_type = type, .protocol = kProtoUdp, .destination_port = kBfd});
-        add_control(tasks, fmt::format("IPv{} BFD, multihop", version),
-                    {.ether_type = type, .protocol = kProtoUdp, .destination_port = kBfdMultihop});
+                    {.ether_type = type, .protocol = kProtoTcp, .source_port = kPortBgp});
+        add_control(
+            tasks, fmt::format("IPv{} BFD", version),
+            {.ether_type = type, .protocol = kProtoUdp, .destination_port = kPortBfdControl});
+        add_control(
+            tasks, fmt::format("IPv{} BFD, multihop", version),
+            {.ether_type = type, .protocol = kProtoUdp, .destination_port = kPortBfdMultihop});
         add_control(tasks, fmt::format("IPv{} OSPF", version),
-                    {.ether_type = type, .protocol = kOspf});
+                    {.ether_type = type, .protocol = kProtoOspf});
     }
     // RFC 4861 section 4.
     for (const auto& [name, type] :

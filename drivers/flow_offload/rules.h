@@ -27,8 +27,8 @@ struct OffloadMatch {
     uint16_t ether_type = 0;
     std::optional<IpPrefix> source;
     uint8_t protocol = 0;  // with an EtherType of IP
-    uint16_t source_port = 0;
-    uint16_t destination_port = 0;
+    Be16 source_port;
+    Be16 destination_port;
     uint8_t icmp6_type = 0;
 };
 

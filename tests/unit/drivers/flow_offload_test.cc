@@ -55,7 +55,7 @@ TEST(FlowPattern, AsksForProtocolsAndPorts) {
     EXPECT_EQ(spec<rte_flow_item_eth>(arp, 0).type, rte_cpu_to_be_16(0x0806));
     EXPECT_EQ(mask<rte_flow_item_eth>(arp, 0).type, 0xffff);
 
-    const FlowPattern bgp({.ether_type = 0x86dd, .protocol = 6, .source_port = 179});
+    const FlowPattern bgp({.ether_type = 0x86dd, .protocol = 6, .source_port = Be16(179)});
     ASSERT_EQ(types_of(bgp), (std::vector{RTE_FLOW_ITEM_TYPE_ETH, RTE_FLOW_ITEM_TYPE_IPV6,
                                           RTE_FLOW_ITEM_TYPE_TCP}));
     EXPECT_EQ(spec<rte_flow_item_ipv6>(bgp, 1).hdr.proto, 6);

@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -69,6 +70,19 @@ bool set_up_queue(int fd, const TapPortSpec& s) {
            ioctl(fd, TUNSETOFFLOAD, accepted) == 0;
 }
 
+// Whether the interface of the descriptor is in the network namespace of this thread. One that was
+// kept may be of a namespace that is going, or has gone.
+bool is_here(int fd) {
+    const int there = ioctl(fd, TUNGETDEVNETNS);
+    struct stat theirs {};
+    struct stat ours {};
+    const bool same = there >= 0 && fstat(there, &theirs) == 0 &&
+                      stat("/proc/thread-self/ns/net", &ours) == 0 &&
+                      theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
+    if (there >= 0) close(there);
+    return same;
+}
+
 // Whether the adopted descriptor is a queue of the interface, and such as we make them.
 bool take_over(const TapPortSpec& s) {
     ifreq request{};
@@ -76,7 +90,7 @@ bool take_over(const TapPortSpec& s) {
     constexpr int kOurs = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     const int flags = request.ifr_flags;
     return s.interface == request.ifr_name && (flags & kOurs) == kOurs &&
-           (flags & IFF_MULTI_QUEUE) == 0 && set_up_queue(s.adopted, s);
+           (flags & IFF_MULTI_QUEUE) == 0 && is_here(s.adopted) && set_up_queue(s.adopted, s);
 }
 
 void set_carrier_of(int fd, bool up) {

@@ -78,6 +78,7 @@ def compile_alone(header, compiler, flags):
     return None
 
 
+@pytest.mark.timeout(900)  # all of them, in a fresh clone on a busy machine
 def test_every_header_compiles_alone():
     if not (BUILD / "compile_commands.json").exists():
         pytest.skip(f"{BUILD} holds no build")

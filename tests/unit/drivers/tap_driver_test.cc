@@ -5,7 +5,9 @@
 #include "tests/unit/drivers/test_worker.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/if_ether.h>
 #include <netpacket/packet.h>
@@ -20,6 +22,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace slash32::testing {
@@ -309,6 +312,25 @@ TEST_F(TapDriverTest, MakesItsOwnWhereWhatWasKeptIsAnother) {
     EXPECT_NE(if_nametoindex("s32tap2"), 0u);
     remove(1);
     EXPECT_EQ(if_nametoindex("s32tap1"), 0u);  // it has not been kept
+}
+
+TEST_F(TapDriverTest, MakesItsOwnWhereWhatWasKeptIsInAnotherNamespace) {
+    int kept = -1;
+    std::thread elsewhere([&kept] {
+        if (unshare(CLONE_NEWNET) != 0) return;
+        kept = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        ifreq request{};
+        std::strcpy(request.ifr_name, "s32tap1");
+        request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+        ASSERT_EQ(ioctl(kept, TUNSETIFF, &request), 0);
+    });
+    elsewhere.join();
+    ASSERT_GE(kept, 0);
+    TapPortSpec s = spec(1);
+    s.adopted = kept;
+    const auto added = driver_->add(s);
+    ASSERT_TRUE(added) << added.error().message;
+    EXPECT_NE(if_nametoindex("s32tap1"), 0u);
 }
 
 TEST_F(TapDriverTest, CarrierIsAsItIsSaid) {

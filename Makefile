@@ -9,7 +9,7 @@ MESON_ARGS ?=
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-fabric test lint lint-all bench bench-publish install clean
+.PHONY: help deps build demo demo-fabric demo-overlay test lint lint-all bench bench-publish install clean
 
 help:
 	@echo 'slash32: a userspace router for hypervisors'
@@ -18,6 +18,7 @@ help:
 	@echo '                      KEEP=1 leaves them running, with commands to try'
 	@echo '  make demo-fabric    two hypervisors in a fabric of BGP routers; links cut, machines moved'
 	@echo '                      BGP=bird instead of FRR'
+	@echo '  make demo-overlay   two tenants with the same addresses, in SRv6 tunnels over that fabric'
 	@echo '  make test           every test; the last line is "N passed, N failed"'
 	@echo '                      T=pattern runs some, STRICT=1 fails on a skip'
 	@echo '  make bench          measure, and write build/bench.json'
@@ -54,6 +55,11 @@ demo-fabric:
 	@.ci/deps.sh test
 	$(compile)
 	@$(PYTHON) tests/fabric/demo.py --build $(BUILD) $(if $(BGP),--bgp $(BGP))
+
+demo-overlay:
+	@.ci/deps.sh test
+	$(compile)
+	@$(PYTHON) tests/fabric/overlay.py --build $(BUILD) $(if $(BGP),--bgp $(BGP))
 
 test:
 	@.ci/deps.sh test

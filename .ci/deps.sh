@@ -23,7 +23,7 @@ declare -A group_packages=(
     [test]="cmake clang-14 libclang-rt-14-dev llvm-14 git
         python3-pytest python3-pytest-timeout python3-scapy python3-jsonschema
         dpdk-dev iproute2 iputils-ping iputils-arping iperf3 dnsmasq-base nftables tcpdump
-        ethtool frr bird2 man-db bash-completion util-linux valgrind python3-matplotlib"
+        ethtool frr bird2 man-db bash-completion util-linux valgrind tshark python3-matplotlib"
     [lint]="clang-format-14 clang-tidy-14 shellcheck git"
     [bench]="dpdk-dev python3 iproute2 procps openvswitch-switch-dpdk nftables ethtool frr
         python3-scapy python3-jsonschema python3-matplotlib"

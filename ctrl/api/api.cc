@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/api/api.h"
 
+#include "ctrl/api/decode_request.h"
+
 #include <algorithm>
 #include <chrono>
 
@@ -10,16 +12,21 @@ using rpc::Json;
 using rpc::Reply;
 using rpc::Session;
 
-const std::array<Api::MethodEntry, 45> Api::kMethods = {{
+const std::array<Api::MethodEntry, 50> Api::kMethods = {{
     {"status", &Api::status},
     {"port.apply", &Api::port_apply},
     {"port.delete", &Api::port_delete},
     {"port.get", &Api::port_get},
     {"port.list", &Api::port_list},
+    {"vrf.apply", &Api::vrf_apply},
+    {"vrf.delete", &Api::vrf_delete},
+    {"vrf.get", &Api::vrf_get},
+    {"vrf.list", &Api::vrf_list},
     {"route.apply", &Api::route_apply},
     {"route.delete", &Api::route_delete},
     {"route.get", &Api::route_get},
     {"route.list", &Api::route_list},
+    {"sid.list", &Api::sid_list},
     {"neighbor.apply", &Api::neighbor_apply},
     {"neighbor.delete", &Api::neighbor_delete},
     {"neighbor.get", &Api::neighbor_get},
@@ -102,14 +109,7 @@ void Api::session_closed(uint64_t session) {
 }
 
 Json Api::next_hop_json(uint32_t hop) const {
-    const State& state = intent_.state();
-    const HopSpec& spec = state.hops.spec(hop);
-    if (spec.kind == NextHopSpec::Kind::kBlackhole) return {{"blackhole", true}};
-    if (spec.kind == NextHopSpec::Kind::kUnreachable) return {{"unreachable", true}};
-    Json out = {{"port", state.ports.at(spec.port).name}};
-    if (spec.via) out["via"] = to_string(*spec.via);
-    if (spec.mac) out["mac"] = to_string(*spec.mac);
-    return out;
+    return Json::parse(next_hop_text(intent_.state(), hop));
 }
 
 }  // namespace slash32

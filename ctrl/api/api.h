@@ -70,7 +70,7 @@ class Api final : public rpc::Handler {
         std::string_view name;
         Method method;
     };
-    static const std::array<MethodEntry, 45> kMethods;
+    static const std::array<MethodEntry, 50> kMethods;
 
     // ports.cc
     void port_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
@@ -79,11 +79,18 @@ class Api final : public rpc::Handler {
     void port_list(rpc::Session&, const rpc::Json&, rpc::Reply);
     rpc::Json port_json(const PortSlot& slot);
     PortActual actual_of(const PortSlot& slot) const;
+    // vrfs.cc
+    void vrf_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void vrf_delete(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void vrf_get(rpc::Session&, const rpc::Json&, rpc::Reply);
+    void vrf_list(rpc::Session&, const rpc::Json&, rpc::Reply);
     // routes.cc
     void route_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
     void route_delete(rpc::Session&, const rpc::Json&, rpc::Reply);
     void route_get(rpc::Session&, const rpc::Json&, rpc::Reply);
     void route_list(rpc::Session&, const rpc::Json&, rpc::Reply);
+    // sids.cc
+    void sid_list(rpc::Session&, const rpc::Json&, rpc::Reply);
     // neighbors.cc
     void neighbor_apply(rpc::Session&, const rpc::Json&, rpc::Reply);
     void neighbor_delete(rpc::Session&, const rpc::Json&, rpc::Reply);

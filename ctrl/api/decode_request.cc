@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/api/decode_request.h"
 
+#include "ctrl/api/segment_json.h"
 #include "ctrl/intent/port_json.h"
 
 #include <charconv>
@@ -27,6 +28,31 @@ Result<void> check_next_hop(const HopRequest& hop, const Path& path) {
         }
     }
     return hop.mac ? check_unicast(*hop.mac, Path(path, "mac")) : Result<void>{};
+}
+
+// The members of a next hop that are of tunnels, nullptr where there is none.
+struct TunnelMembers {
+    const Json* segments;
+    const Json* encap;
+    const Json* paths;
+};
+
+Result<void> decode_tunnel(const TunnelMembers& from, const Path& path,
+                           std::vector<SegmentPath>& out) {
+    if (from.paths != nullptr) {
+        const Path here(path, "paths");
+        if (auto ok = rpc::decode(*from.paths, here, out, Count{1, kMaxGroupMembers}); !ok)
+            return ok;
+        return check_paths(out, here);
+    }
+    SegmentPath one;
+    if (from.encap != nullptr) {
+        if (auto ok = decode_encap(*from.encap, Path(path, "encap"), one.reduced); !ok) return ok;
+    }
+    if (auto ok = decode_segments(*from.segments, Path(path, "segments"), one.segments); !ok)
+        return ok;
+    out = {std::move(one)};
+    return {};
 }
 
 }  // namespace
@@ -73,12 +99,30 @@ Result<void> decode(const Json& json, const Path& path, HopRequest& out) {
         .optional("mac", out.mac)
         .optional("blackhole", blackhole)
         .optional("unreachable", unreachable);
+    const Json* segments = fields.find("segments");
+    const Json* encap = fields.find("encap");
+    const Json* paths = fields.find("paths");
+    const Json* sid = fields.find("sid");
     if (auto ok = fields.done(); !ok) return ok;
-    if (int{port.has_value()} + int{blackhole} + int{unreachable} != 1) {
-        return rpc::invalid(path, "must have one of port, blackhole: true, unreachable: true");
+    if (int{port.has_value()} + int{blackhole} + int{unreachable} + int{segments != nullptr} +
+            int{paths != nullptr} + int{sid != nullptr} !=
+        1) {
+        return rpc::invalid(
+            path,
+            "must have one of port, segments, paths, sid, blackhole: true, unreachable: true");
     }
     if (!port && (out.via || out.mac)) {
         return rpc::invalid(Path(path, out.via ? "via" : "mac"), "is only for a port");
+    }
+    if (encap != nullptr && segments == nullptr)
+        return rpc::invalid(Path(path, "encap"), "is only for segments");
+    if (sid != nullptr) {
+        if (auto ok = decode_sid(*sid, Path(path, "sid"), out); !ok) return ok;
+        return check_next_hop(out, Path(path, "sid"));
+    }
+    if (segments != nullptr || paths != nullptr) {
+        out.kind = NextHopSpec::Kind::kTunnel;
+        return decode_tunnel({segments, encap, paths}, path, out.segment_routing.paths);
     }
     out.kind = port        ? NextHopSpec::Kind::kPort
                : blackhole ? NextHopSpec::Kind::kBlackhole
@@ -94,7 +138,9 @@ Result<void> decode(const Json& json, const Path& path, RouteGroup& out) {
         .required("prefixes", out.prefixes, Count{1, kPrefixesMax})
         .required("next_hop", out.next_hop);
     out.vrf = VrfId{vrf};
-    return fields.done();
+    if (auto ok = fields.done(); !ok) return ok;
+    if (out.next_hop.kind == NextHopSpec::Kind::kSid) return take_sid_prefix(out, path);
+    return {};
 }
 
 std::optional<VrfId> vrf_of(const std::optional<uint16_t>& number) {

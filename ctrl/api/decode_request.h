@@ -33,6 +33,9 @@ Result<uint64_t> read_place(const std::optional<std::string>& cursor);
 Result<void> decode(const rpc::Json& json, const rpc::Path& path, HopRequest& out);
 Result<void> decode(const rpc::Json& json, const rpc::Path& path, RouteGroup& out);
 
+// A next hop of the table as the protocol has it: a JSON object. Names need no escaping.
+std::string next_hop_text(const State& state, uint32_t index);
+
 std::optional<VrfId> vrf_of(const std::optional<uint16_t>& number);
 
 }  // namespace slash32

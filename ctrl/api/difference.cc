@@ -3,6 +3,7 @@
 #include "ctrl/api/api.h"
 #include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
+#include "ctrl/intent/vrf_json.h"
 
 namespace slash32 {
 
@@ -43,6 +44,13 @@ Json Api::difference(const ChangeSet& change) const {
         objects.push_back(std::move(object));
     };
     const auto full = [&] { return truncated = objects.size() >= kObjectsMax; };
+    for (const VrfChange& vrf : change.vrfs) {
+        if (full()) break;
+        add(
+            {{"object", "vrf"}, {"vrf", vrf.id.value()}}, vrf.before != nullptr,
+            vrf.after != nullptr, [&] { return to_json(vrf.before->intent); },
+            [&] { return to_json(vrf.after->intent); });
+    }
     for (const PortChange& port : change.ports) {
         if (full()) break;
         add(

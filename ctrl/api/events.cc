@@ -65,6 +65,14 @@ void Api::watch(Session& session, const Json& params, Reply reply) {
 uint64_t Api::on_change(const ChangeSet& change) {
     const State& state = intent_.state();
     if (change.empty() && change.kind != ChangeSet::Kind::kSync) return events_.seq();
+    for (const VrfChange& vrf : change.vrfs) {
+        events_.append("vrf.changed", {{"owner", change.owner},
+                                       {"vrf", vrf.id.value()},
+                                       {"op", !vrf.before  ? "add"
+                                              : !vrf.after ? "remove"
+                                                           : "change"},
+                                       {"revision", change.revision}});
+    }
     for (const PortChange& port : change.ports) {
         const PortIntent& intent = (port.after ? port.after : port.before)->intent;
         Json members = port_members(intent);

@@ -58,6 +58,9 @@ Json route_json(const FollowedRoute& route) {
     for (const FollowedRoute::Way& way : route.ways) {
         Json& one = ways.emplace_back(Json{{"interface", way.interface}, {"weight", way.weight}});
         if (way.via) one["via"] = to_string(*way.via);
+        for (const Ip6& segment : way.segments)
+            one["segments"].push_back(to_string(IpAddress(segment)));
+        if (way.segment) one["segment"] = true;
     }
     return out;
 }

@@ -2,6 +2,7 @@
 // route.apply, route.delete, route.get, route.list.
 #include "ctrl/api/api.h"
 #include "ctrl/api/decode_request.h"
+#include "ctrl/api/segment_json.h"
 
 #include <fmt/format.h>
 
@@ -66,6 +67,27 @@ struct RouteFilter : ListOptions {
 
 }  // namespace
 
+std::string next_hop_text(const State& state, uint32_t index) {
+    const HopSpec& hop = state.hops.spec(index);
+    std::string over;
+    if (hop.has_port()) over = fmt::format(R"("port":"{}")", state.ports.at(hop.port).name);
+    if (hop.via) over += fmt::format(R"(,"via":"{}")", to_string(*hop.via));
+    if (hop.mac) over += fmt::format(R"(,"mac":"{}")", to_string(*hop.mac));
+    switch (hop.kind) {
+        case NextHopSpec::Kind::kBlackhole:
+            return R"({"blackhole":true})";
+        case NextHopSpec::Kind::kUnreachable:
+            return R"({"unreachable":true})";
+        case NextHopSpec::Kind::kTunnel:
+            return '{' + paths_text(hop.segment_routing.paths) + '}';
+        case NextHopSpec::Kind::kSid:
+            if (!over.empty()) over.insert(0, 1, ',');
+            return '{' + sid_text(*hop.segment_routing.sid, over) + '}';
+        default:
+            return '{' + over + '}';
+    }
+}
+
 // Writes routes as JSON text: a page of 10,000 is not built as a document first. Names need no
 // escaping: they are of [A-Za-z0-9_.-].
 class RouteText {
@@ -91,13 +113,7 @@ class RouteText {
             text_ = fmt::format(R"({{"port":"{}"}})", state_.ports.at(uint16_t(value.hop)).name);
             return text_;
         }
-        const HopSpec& hop = state_.hops.spec(value.hop);
-        if (hop.kind == NextHopSpec::Kind::kBlackhole) return text_ = R"({"blackhole":true})";
-        if (hop.kind == NextHopSpec::Kind::kUnreachable) return text_ = R"({"unreachable":true})";
-        text_ = fmt::format(R"({{"port":"{}")", state_.ports.at(hop.port).name);
-        if (hop.via) text_ += fmt::format(R"(,"via":"{}")", to_string(*hop.via));
-        if (hop.mac) text_ += fmt::format(R"(,"mac":"{}")", to_string(*hop.mac));
-        return text_ += '}';
+        return text_ = next_hop_text(state_, value.hop);
     }
 
     const State& state_;
@@ -171,7 +187,7 @@ class RouteLister {
         if (!filter_.port) return true;
         if (value.origin_port != 0) return value.hop == port_;
         const HopSpec& hop = state_.hops.spec(value.hop);
-        return hop.kind == NextHopSpec::Kind::kPort && hop.port == port_;
+        return hop.leads_over(port_);
     }
 
     const State& state_;

@@ -161,6 +161,8 @@ struct FollowedRoute {
         std::string interface;  // of the kernel
         std::optional<IpAddress> via;
         uint16_t weight = 1;
+        std::vector<Ip6> segments;  // of the tunnel that it leads into
+        bool segment = false;       // it is a segment of this node
     };
     VrfId vrf;
     IpPrefix prefix;

@@ -39,6 +39,7 @@ Json owners_json(const State& state) {
                        {"routes", counts.routes},
                        {"neighbors", counts.neighbors},
                        {"groups", counts.groups},
+                       {"vrfs", counts.vrfs},
                        {"stale", counts.stale}});
     });
     return out;

@@ -15,12 +15,13 @@ using rpc::Session;
 
 namespace {
 
-enum class Object : uint8_t { kPort, kRoute, kNeighbor, kSecurityGroup, kAddressSet };
+enum class Object : uint8_t { kPort, kRoute, kNeighbor, kSecurityGroup, kAddressSet, kVrf };
 constexpr rpc::OneOf kObjects{std::pair{std::string_view("port"), Object::kPort},
                               std::pair{std::string_view("route"), Object::kRoute},
                               std::pair{std::string_view("neighbor"), Object::kNeighbor},
                               std::pair{std::string_view("sg"), Object::kSecurityGroup},
-                              std::pair{std::string_view("addrset"), Object::kAddressSet}};
+                              std::pair{std::string_view("addrset"), Object::kAddressSet},
+                              std::pair{std::string_view("vrf"), Object::kVrf}};
 
 }  // namespace
 
@@ -38,13 +39,15 @@ template void Api::stage(Session&, const WriteOptions&, PortApply&&, Reply);
 template void Api::stage(Session&, const WriteOptions&, RouteApply&&, Reply);
 template void Api::stage(Session&, const WriteOptions&, NeighborApply&&, Reply);
 template void Api::stage(Session&, const WriteOptions&, GroupApply&&, Reply);
+template void Api::stage(Session&, const WriteOptions&, VrfApply&&, Reply);
 
 void Api::sync_begin(Session& session, const Json& params, Reply reply) {
     const Path path("$.params");
     Fields fields(params, path);
     std::string owner = "cli";
     std::optional<std::vector<Object>> objects;
-    fields.optional("owner", owner, Name{}).optional("objects", objects, Count{1, 5}, kObjects);
+    fields.optional("owner", owner, Name{})
+        .optional("objects", objects, Count{1, kObjects.names.size()}, kObjects);
     if (auto ok = fields.done(); !ok) return reply.error(ok.error());
     if (owner == kUplinkOwner) {
         return reply.error({ErrorCode::kInvalid, "$.params.owner",
@@ -52,13 +55,14 @@ void Api::sync_begin(Session& session, const Json& params, Reply reply) {
     }
     SyncKinds kinds;
     if (objects) {
-        kinds = {false, false, false, false, false};
+        kinds = {false, false, false, false, false, false};
         for (const Object object : *objects) {
             if (object == Object::kPort) kinds.ports = true;
             if (object == Object::kRoute) kinds.routes = true;
             if (object == Object::kNeighbor) kinds.neighbors = true;
             if (object == Object::kSecurityGroup) kinds.security_groups = true;
             if (object == Object::kAddressSet) kinds.address_sets = true;
+            if (object == Object::kVrf) kinds.vrfs = true;
         }
     }
     const auto set = syncs_.begin(session.id(), std::move(owner), kinds);

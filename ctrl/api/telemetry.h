@@ -55,6 +55,12 @@ struct PortStats {
     std::array<uint64_t, kDropReasonCount> drops{};  // by DropReason
 };
 
+// Of one segment of this node, all workers together.
+struct SegmentStats {
+    uint64_t packets = 0;
+    uint64_t bytes = 0;  // of the IPv6 packets
+};
+
 struct RingStats {
     uint32_t worker = 0;
     uint64_t entries = 0;
@@ -102,6 +108,8 @@ class Telemetry {
     virtual PortStats port(PortId) = 0;
     // Packets that the rule has decided.
     virtual uint64_t rule(RuleId) = 0;
+    // Of a next hop that is a segment; zeros where it is not in the tables.
+    virtual SegmentStats segment(NextHopId) = 0;
     virtual std::vector<RingStats> rings() = 0;
     virtual MemoryStats memory() = 0;
 };

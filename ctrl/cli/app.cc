@@ -47,6 +47,15 @@ void WriteOptions::put(const Context& context, Json& params) const {
     if (!context.globals.owner.empty()) params["owner"] = context.globals.owner;
 }
 
+bool put_labels(const std::vector<std::string>& labels, Json& params) {
+    for (const std::string& label : labels) {
+        const size_t equals = label.find('=');
+        if (equals == std::string::npos || equals == 0) return false;
+        params["labels"][label.substr(0, equals)] = label.substr(equals + 1);
+    }
+    return true;
+}
+
 void print_outcome(Context& context, const std::string& what, const Json& result) {
     if (context.print_json(result)) return;
     if (!bool_at(result, "dry_run")) {
@@ -90,6 +99,7 @@ std::unique_ptr<CLI::App> make_app(Context& context) {
         ->check(CLI::Range(0.001, 86400.0));
     add_status(*app, context);
     add_port(*app, context);
+    add_vrf(*app, context);
     add_route(*app, context);
     add_neighbor(*app, context);
     add_sg(*app, context);

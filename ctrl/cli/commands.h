@@ -17,6 +17,7 @@ void add_status(CLI::App& app, Context& context);
 void add_port(CLI::App& app, Context& context);
 void add_route(CLI::App& app, Context& context);
 void add_neighbor(CLI::App& app, Context& context);
+void add_vrf(CLI::App& app, Context& context);
 void add_sg(CLI::App& app, Context& context);
 void add_addrset(CLI::App& app, Context& context);
 void add_conntrack(CLI::App& app, Context& context);
@@ -51,10 +52,14 @@ struct WriteOptions {
     void put(const Context& context, Json& params) const;
 };
 
+// Puts "KEY=VALUE" into params; an empty VALUE is one. False: no '='.
+bool put_labels(const std::vector<std::string>& labels, Json& params);
+
 // The lists, printed alike by "port list" and "show ports".
 void list_ports(Context& context, const Json& params);
 void list_routes(Context& context, const Json& params);
 void list_neighbors(Context& context, const Json& params);
+void list_segments(Context& context);
 
 // What the stages of each worker cost ("show workers --stages").
 void show_stages(Context& context);

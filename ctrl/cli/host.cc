@@ -54,10 +54,15 @@ std::string ways_text(const Json& route) {
         return fmt::format("nhid {}", object);
     std::vector<std::string> ways;
     for (const Json& way : array_at(route, "ways")) {
-        const std::string via = text_at(way, "via");
         const int64_t weight = number_at(way, "weight");
-        ways.push_back(fmt::format("{}dev {}{}", via.empty() ? "" : "via " + via + " ",
-                                   text_at(way, "interface"),
+        std::string lead = text_at(way, "via");
+        if (!lead.empty()) lead = "via " + lead + " ";
+        std::vector<std::string> segments;
+        for (const Json& segment : array_at(way, "segments"))
+            segments.push_back(segment.get<std::string>());
+        if (!segments.empty()) lead = fmt::format("segs {} ", fmt::join(segments, ","));
+        if (bool_at(way, "segment")) lead += "segment ";
+        ways.push_back(fmt::format("{}dev {}{}", lead, text_at(way, "interface"),
                                    weight > 1 ? fmt::format(" weight {}", weight) : ""));
     }
     return ways.empty() ? text_at(route, "type") : fmt::format("{}", fmt::join(ways, ", "));

@@ -80,16 +80,6 @@ void add_options(CLI::App& command, PortOptions& o) {
     o.write.add(command);
 }
 
-// KEY=VALUE; an empty VALUE is one. False: no '='.
-bool put_labels(const std::vector<std::string>& labels, Json& params) {
-    for (const std::string& label : labels) {
-        const size_t equals = label.find('=');
-        if (equals == std::string::npos || equals == 0) return false;
-        params["labels"][label.substr(0, equals)] = label.substr(equals + 1);
-    }
-    return true;
-}
-
 void put_pairs(const std::vector<std::string>& pairs, Json& params) {
     for (const std::string& pair : pairs) {
         const size_t at = pair.find('@');

@@ -24,6 +24,12 @@ struct RouteOptions {
     std::string mac;
     bool blackhole = false;
     bool unreachable = false;
+    std::vector<std::string> paths;  // "SID,SID,...", each with "*WEIGHT" behind it if need be
+    bool full = false;
+    std::string sid;  // its behaviour
+    std::vector<std::string> flavors;
+    int64_t block = 0;
+    int64_t sid_vrf = -1;  // not given
     int64_t vrf = 0;
     WriteOptions write;
 };
@@ -42,17 +48,57 @@ struct Route {
     Json next_hop;
 };
 
-Json next_hop_of(const RouteOptions& o) {
-    if (o.blackhole) return {{"blackhole", true}};
-    if (o.unreachable) return {{"unreachable", true}};
-    Json next_hop = Json::object();
+void add_port(const RouteOptions& o, Json& next_hop) {
     if (!o.port.empty()) next_hop["port"] = o.port;
     if (!o.via.empty()) next_hop["via"] = o.via;
     if (!o.mac.empty()) next_hop["mac"] = o.mac;
+}
+
+// "SID,SID,...*WEIGHT".
+Json path_of(const std::string& text, bool full) {
+    const size_t star = text.find('*');
+    Json path{{"segments", Json::array()}};
+    std::stringstream list(text.substr(0, star));
+    for (std::string segment; std::getline(list, segment, ',');)
+        path["segments"].push_back(segment);
+    if (full) path["encap"] = "full";
+    if (star == std::string::npos) return path;
+    const std::string weight = text.substr(star + 1);
+    const bool number = !weight.empty() && weight.size() < 6 &&
+                        weight.find_first_not_of("0123456789") == std::string::npos;
+    // What is no number the daemon refuses, by its name.
+    path["weight"] = number ? Json(std::stoll(weight)) : Json(weight);
+    return path;
+}
+
+Json tunnel_of(const RouteOptions& o) {
+    if (o.paths.size() == 1 && o.paths[0].find('*') == std::string::npos)
+        return path_of(o.paths[0], o.full);
+    Json paths = Json::array();
+    for (const std::string& path : o.paths)
+        paths.push_back(path_of(path, o.full));
+    return {{"paths", std::move(paths)}};
+}
+
+Json next_hop_of(const RouteOptions& o) {
+    if (o.blackhole) return {{"blackhole", true}};
+    if (o.unreachable) return {{"unreachable", true}};
+    if (!o.paths.empty()) return tunnel_of(o);
+    if (!o.sid.empty()) {
+        Json sid{{"behavior", o.sid}};
+        if (!o.flavors.empty()) sid["flavors"] = o.flavors;
+        if (o.block != 0) sid["block"] = o.block;
+        if (o.sid_vrf >= 0) sid["vrf"] = o.sid_vrf;
+        add_port(o, sid);
+        return {{"sid", std::move(sid)}};
+    }
+    Json next_hop = Json::object();
+    add_port(o, next_hop);
     return next_hop;
 }
 
-// "PREFIX [port NAME] [via ADDRESS] [mac MAC] [blackhole] [unreachable] [vrf N]"; what a line does
+// "PREFIX [port NAME] [via ADDRESS] [mac MAC] [segments SID,SID,...] [blackhole] [unreachable]
+// [vrf N]"; what a line does
 // not say is taken from the command line. "" or what is wrong.
 std::string parse_line(const std::string& line, const RouteOptions& defaults, Route& route) {
     const auto words = split_line(line);
@@ -73,6 +119,9 @@ std::string parse_line(const std::string& line, const RouteOptions& defaults, Ro
             o.via = value;
         } else if (word == "mac") {
             o.mac = value;
+        } else if (word == "segments") {
+            if (o.paths == defaults.paths) o.paths.clear();
+            o.paths.push_back(value);
         } else if (word == "vrf" && !value.empty() && value.size() < 6 &&
                    value.find_first_not_of("0123456789") == std::string::npos) {
             o.vrf = std::stoll(value);
@@ -186,6 +235,49 @@ void send(Context& context, const RouteOptions& o, const std::string& method, bo
     print_outcome(context, what, sum);
 }
 
+std::string over_text(const Json& next_hop) {
+    std::string text = text_at(next_hop, "port");
+    if (next_hop.contains("via")) text += " via " + text_at(next_hop, "via");
+    if (next_hop.contains("mac")) text += " mac " + text_at(next_hop, "mac");
+    return text;
+}
+
+std::string joined(const Json& texts, const char* between) {
+    std::string out;
+    for (const Json& text : texts) {
+        if (!out.empty()) out += between;
+        out += text.get<std::string>();
+    }
+    return out;
+}
+
+std::string path_text(const Json& path) {
+    std::string text = "segments " + joined(array_at(path, "segments"), ",");
+    if (text_at(path, "encap") == "full") text += " full";
+    if (path.contains("weight")) text += fmt::format(" weight {}", number_at(path, "weight"));
+    return text;
+}
+
+std::string sid_text(const Json& sid) {
+    std::string text = text_at(sid, "behavior");
+    if (sid.contains("vrf")) text += fmt::format(" vrf {}", number_at(sid, "vrf"));
+    if (sid.contains("flavors")) text += " " + joined(array_at(sid, "flavors"), ",");
+    if (sid.contains("block")) text += fmt::format(" block {}", number_at(sid, "block"));
+    return sid.contains("port") ? text + " " + over_text(sid) : text;
+}
+
+std::string next_hop_text(const Json& next_hop) {
+    if (bool_at(next_hop, "blackhole")) return "blackhole";
+    if (bool_at(next_hop, "unreachable")) return "unreachable";
+    if (next_hop.contains("segments")) return path_text(next_hop);
+    if (next_hop.contains("sid")) return sid_text(object_at(next_hop, "sid"));
+    if (!next_hop.contains("paths")) return over_text(next_hop);
+    std::string text;
+    for (const Json& path : array_at(next_hop, "paths"))
+        text += (text.empty() ? "" : "; ") + path_text(path);
+    return text;
+}
+
 }  // namespace
 
 void list_routes(Context& context, const Json& params) {
@@ -194,14 +286,21 @@ void list_routes(Context& context, const Json& params) {
     Table table({">VRF", "PREFIX", "NEXT HOP", "ORIGIN", "OWNER"});
     for (const Json& route : array_at(*result, "routes")) {
         const Json& next_hop = object_at(route, "next_hop");
-        std::string hop = bool_at(next_hop, "blackhole")     ? "blackhole"
-                          : bool_at(next_hop, "unreachable") ? "unreachable"
-                                                             : text_at(next_hop, "port");
-        if (next_hop.contains("via")) hop += " via " + text_at(next_hop, "via");
-        if (next_hop.contains("mac")) hop += " mac " + text_at(next_hop, "mac");
-        table.row({std::to_string(number_at(route, "vrf")), text_at(route, "prefix"), hop,
-                   text_at(route, "origin"),
+        table.row({std::to_string(number_at(route, "vrf")), text_at(route, "prefix"),
+                   next_hop_text(next_hop), text_at(route, "origin"),
                    text_at(route, "owner") + (bool_at(route, "stale") ? "*" : "")});
+    }
+    table.print(context.out);
+}
+
+void list_segments(Context& context) {
+    const auto result = context.list("sid.list", "sids", Json::object());
+    if (!result || context.print_json(*result)) return;
+    Table table({"PREFIX", "BEHAVIOR", ">PACKETS", ">BYTES", "OWNER"});
+    for (const Json& sid : array_at(*result, "sids")) {
+        table.row({text_at(sid, "prefix"), sid_text(object_at(sid, "sid")),
+                   std::to_string(number_at(sid, "packets")),
+                   std::to_string(number_at(sid, "bytes")), text_at(sid, "owner")});
     }
     table.print(context.out);
 }
@@ -219,9 +318,26 @@ void add_route(CLI::App& app, Context& context) {
     add->add_option("--via", add_o->via, "Next hop's address (uplink)")->needs(port);
     add->add_option("--mac", add_o->mac, "MAC address instead of the VM's own")->needs(port);
     auto* blackhole = add->add_flag("--blackhole", add_o->blackhole, "Drop")->excludes(port);
-    add->add_flag("--unreachable", add_o->unreachable, "Answer with ICMP unreachable")
-        ->excludes(port)
-        ->excludes(blackhole);
+    auto* unreachable =
+        add->add_flag("--unreachable", add_o->unreachable, "Answer with ICMP unreachable")
+            ->excludes(port)
+            ->excludes(blackhole);
+    auto* segments = add->add_option("--segments", add_o->paths,
+                                     "Into a tunnel: SID,SID,...; several ways, each with *WEIGHT "
+                                     "if need be, share the packets")
+                         ->excludes(port)
+                         ->excludes(blackhole)
+                         ->excludes(unreachable);
+    add->add_flag("--full", add_o->full, "A routing header with all segments")->needs(segments);
+    auto* sid = add->add_option("--sid", add_o->sid,
+                                "A segment of this node: end, end.x, end.dt4, end.dt6, end.dt46, "
+                                "end.dx4 or end.dx6")
+                    ->excludes(blackhole)
+                    ->excludes(unreachable)
+                    ->excludes(segments);
+    add->add_option("--flavor", add_o->flavors, "psp, usp, usd or next-csid")->needs(sid);
+    add->add_option("--block", add_o->block, "Bits of the locator block (next-csid)")->needs(sid);
+    add->add_option("--sid-vrf", add_o->sid_vrf, "VRF of what comes out (end.dt*)")->needs(sid);
     add->add_option("--vrf", add_o->vrf, "VRF (0)");
     add_o->write.add(*add);
     add->callback([&context, add_o] { send(context, *add_o, "route.apply", true); });

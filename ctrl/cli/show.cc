@@ -136,6 +136,8 @@ void add_show(CLI::App& app, Context& context) {
     show->add_subcommand("neighbors", "All neighbours")->callback([&context] {
         list_neighbors(context, Json::object());
     });
+    show->add_subcommand("segments", "Segments of this node, and what has come for each")
+        ->callback([&context] { list_segments(context); });
     auto port = std::make_shared<std::string>();
     CLI::App* drops = show->add_subcommand("drops", "Dropped packets by reason");
     drops->add_option("--port", *port, "Only of this port");

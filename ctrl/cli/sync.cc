@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // slash32ctl sync FILE: an owner's complete set, from JSON {"ports": [...], "routes": [...],
-// "neighbors": [...], "sgs": [...], "addrsets": [...]}, each entry as the params of its apply call.
+// "neighbors": [...], "sgs": [...], "addrsets": [...], "vrfs": [...]}, each entry as the params of
+// its apply call.
 #include "ctrl/cli/commands.h"
 
 #include <fmt/format.h>
@@ -14,7 +15,7 @@ namespace slash32::cli {
 namespace {
 
 constexpr size_t kRouteEntriesPerFrame = 1000;
-constexpr std::string_view kArrays[] = {"ports", "routes", "neighbors", "sgs", "addrsets"};
+constexpr std::string_view kArrays[] = {"ports", "routes", "neighbors", "sgs", "addrsets", "vrfs"};
 
 struct SyncOptions {
     std::string file;
@@ -35,8 +36,8 @@ std::optional<Json> read_file(Context& context, const std::string& name) {
         const bool known = std::ranges::find(kArrays, key) != std::end(kArrays);
         if (!known || !value.is_array()) {
             context.usage(fmt::format(
-                "{}: '{}' is not one of the arrays ports, routes, neighbors, sgs, addrsets", name,
-                key));
+                "{}: '{}' is not one of the arrays ports, routes, neighbors, sgs, addrsets, vrfs",
+                name, key));
             return std::nullopt;
         }
     }
@@ -60,7 +61,7 @@ bool stage(Context& context, const char* method, const std::string& member,
 }
 
 bool stage_all(Context& context, const Json& document, const Json& common) {
-    for (const char* object : {"addrset", "sg"}) {
+    for (const char* object : {"vrf", "addrset", "sg"}) {
         const std::string member = std::string(object) + "s";
         const Json& groups = array_at(document, member.c_str());
         const std::string method = std::string(object) + ".apply";
@@ -92,7 +93,7 @@ void sync(Context& context, const SyncOptions& o) {
     const auto document = read_file(context, o.file);
     if (!document) return;
     Json begin{{"objects", Json::array()}};
-    for (const char* object : {"port", "route", "neighbor", "sg", "addrset"}) {
+    for (const char* object : {"port", "route", "neighbor", "sg", "addrset", "vrf"}) {
         if (document->contains(std::string(object) + "s")) begin["objects"].push_back(object);
     }
     Json common = Json::object();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/config.h"
 
+#include "ctrl/daemon/segment_routing.h"
 #include "dp/abi/vlan.h"
 #include "dp/table/track.h"
 
@@ -330,6 +331,16 @@ const std::vector<ConfigOption>& config_options() {
          "kernel tables whose routes are followed, and the VRF of each: \"254=0\""},
         {"host", "limits", &C::host_limits,
          "packets a second that uplinks give the host, by class and worker: \"icmp=500\""},
+        {"srv6", "locator", &C::srv6_locator, "IPv6 prefix of this node's segments"},
+        {"srv6", "source", &C::srv6_source,
+         "source address of tunnels; without one the locator's first"},
+        {"srv6", "locators", &C::srv6_locators,
+         "where the SR domain's segments are: closed to VMs; without any the own locator"},
+        {"srv6", "sources", &C::srv6_sources,
+         "from where uplinks accept SRv6; without any the locators"},
+        {"srv6", "hop_limit", &C::srv6_hop_limit, "of tunnels; 0: that of the inner packet", 0,
+         255},
+        {"srv6", "dscp", &C::srv6_dscp, "of tunnels: \"copy\" or a number"},
         {"vhost", "socket_mode", &C::vhost_socket_mode,
          "file mode of sockets that slash32 listens on"},
         {"vhost", "socket_group", &C::vhost_socket_group, "their group"},
@@ -434,6 +445,7 @@ Result<void> check_config(const Config& config) {
     const auto gateway6 = parse_ip(config.gateway6);
     if (!gateway6 || gateway6->is_ipv4()) return bad("router.gateway6", "must be an IPv6 address");
     if (auto host = check_host(config); !host) return host;
+    if (auto srv6 = read_segment_routing(config); !srv6) return tl::unexpected<Error>(srv6.error());
     if (config.control_socket().size() > 107)
         return bad("socket.path", "is longer than the 107 bytes a Unix socket can have");
     if (!is_one_of(config.log_format, {"text", "json"}))

@@ -68,6 +68,13 @@ struct Config {
     std::vector<std::string> host_tables = {"254=0"};  // "table=vrf"
     std::vector<std::string> host_limits;              // "class=packets"
 
+    std::string srv6_locator;                // empty: no segment routing
+    std::string srv6_source;                 // empty: the locator's first address
+    std::vector<std::string> srv6_locators;  // empty: the node's own
+    std::vector<std::string> srv6_sources;   // empty: the locators
+    int64_t srv6_hop_limit = 64;
+    std::string srv6_dscp = "copy";
+
     std::string vhost_socket_mode = "0660";
     std::string vhost_socket_group;
     bool vhost_packed = false;

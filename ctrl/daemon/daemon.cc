@@ -7,6 +7,7 @@
 #include "ctrl/daemon/device_adapter.h"
 #include "ctrl/daemon/network_namespace.h"
 #include "ctrl/daemon/reload.h"
+#include "ctrl/daemon/segment_routing.h"
 #include "ctrl/daemon/systemd.h"
 #include "ctrl/daemon/telemetry.h"
 #include "ctrl/daemon/version.h"
@@ -334,7 +335,12 @@ Result<void> Daemon::Parts::start_plane() {
         dataplane.publisher(), dataplane.fib(), devices, router,
         FirewallTables{dataplane.address_sets(), dataplane.generations()});
     plane->firewall().on_rule_freed([this](RuleId id) { dataplane.reset_rule(id); });
+    plane->on_sid_counter_freed([this](uint16_t counter) { dataplane.reset_sid(counter); });
     plane->set_resolver(dataplane.resolver());
+    if (const auto srv6 = read_segment_routing(config); srv6 && *srv6) {
+        auto enabled = plane->enable_segment_routing((*srv6)->locator, (*srv6)->tunnels);
+        if (!enabled) return enabled;
+    }
     conntrack = std::make_unique<Conntrack>(dataplane.flows(), dataplane.generations(),
                                             dataplane.quiescent(), DataPlane::kControlReader,
                                             dataplane.flow_bytes(), executor);
@@ -361,6 +367,12 @@ Result<void> Daemon::Parts::start_intent() {
     IntentOptions options;
     options.volatile_owners = {config.volatile_owners.begin(), config.volatile_owners.end()};
     intent = std::make_unique<Intent>(*plane, *store, executor, options);
+    if (const auto srv6 = read_segment_routing(config); srv6 && *srv6)
+        intent->set_locator((*srv6)->locator);
+    for (const UplinkSpec& uplink : config.uplinks)
+        intent->configure_vrf(uplink.vrf);
+    for (const std::string& item : config.host_tables)
+        intent->configure_vrf(parse_table(item)->second);
     for (const UplinkSpec& uplink : config.uplinks) {
         const auto id = plane->add_uplink(uplink);
         if (!id) {
@@ -391,7 +403,8 @@ Result<void> Daemon::Parts::start_host_link() {
                      .routes = false,
                      .neighbors = false,
                      .security_groups = false,
-                     .address_sets = false};
+                     .address_sets = false,
+                     .vrfs = false};
     if (!config.host_interface.empty()) {
         HostLink link{.interface = config.host_interface, .mac = *parse_mac(config.host_mac)};
         for (const std::string& address : config.host_addresses)
@@ -406,11 +419,14 @@ Result<void> Daemon::Parts::start_host_link() {
                       log("routing").error("no link to the host: {}", done.error().message);
                   });
     if (config.host_interface.empty()) return {};
-    auto started = Announcer::start(io, {.interface = config.host_interface,
-                                         .table = static_cast<uint32_t>(config.host_table),
-                                         .metric = static_cast<uint32_t>(config.host_metric),
-                                         .protocol = static_cast<uint8_t>(config.host_protocol),
-                                         .hold = std::chrono::seconds(config.host_hold_seconds)});
+    const auto srv6 = read_segment_routing(config);
+    auto started = Announcer::start(
+        io, {.interface = config.host_interface,
+             .table = static_cast<uint32_t>(config.host_table),
+             .metric = static_cast<uint32_t>(config.host_metric),
+             .protocol = static_cast<uint8_t>(config.host_protocol),
+             .hold = std::chrono::seconds(config.host_hold_seconds),
+             .locator = srv6 && *srv6 ? std::optional((*srv6)->locator) : std::nullopt});
     if (!started) return tl::unexpected<Error>(started.error());
     announcer = std::move(*started);
     return {};
@@ -454,9 +470,9 @@ Result<void> Daemon::Parts::start_serving() {
     telemetry = std::make_unique<DaemonTelemetry>(io, dataplane, *plane);
     api = std::make_unique<Api>(io, *intent, *plane, *telemetry, info);
     if (auto warning = store_warning(); !warning.empty()) api->add_warning(std::move(warning));
-    explainer =
-        std::make_unique<Explainer>(*plane, dataplane.fib(), dataplane.address_sets(),
-                                    dataplane.pool(), [this](PortId id) { return port_name(id); });
+    explainer = std::make_unique<Explainer>(*plane, dataplane.fib(), dataplane.address_sets(),
+                                            dataplane.domain(), dataplane.pool(),
+                                            [this](PortId id) { return port_name(id); });
     api->set_explain(explainer.get());
     api->set_conntrack(conntrack.get());
     api->set_announce(announcer.get());

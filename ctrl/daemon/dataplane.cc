@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/dataplane.h"
 
+#include "ctrl/daemon/segment_routing.h"
 #include "ctrl/log/log.h"
 #include "dp/abi/punt.h"
 
@@ -133,6 +134,7 @@ Result<void> DataPlane::prepare(const Config& config) {
     eal_ = *started;
     eal_started_ = true;
 
+    if (const auto srv6 = read_segment_routing(config); srv6 && *srv6) domain_ = (*srv6)->domain;
     if (auto made = make_shared(config); !made) return made;
     std::vector<WorkerChannel> channels;
     for (size_t i = 0; i < cores_.size(); ++i) {
@@ -217,6 +219,7 @@ Result<void> DataPlane::make_worker(const Config& config, size_t index) {
                               .flows = &flow_memory_->tables(),
                               .workers = static_cast<unsigned>(cores_.size()),
                               .sets = {sets_->view(), generations_},
+                              .domain = domain(),
                               .pool = pool_,
                               .capture_pool = capture_pool_,
                               .punt_ring = punt_rings_[index],
@@ -254,6 +257,11 @@ void DataPlane::reset_counters(PortId port) {
 void DataPlane::reset_rule(RuleId rule) {
     for (WorkerCounterBlock* block : counters_)
         new (&block->rules[rule.value()]) Counter;
+}
+
+void DataPlane::reset_sid(uint16_t counter) {
+    for (WorkerCounterBlock* block : counters_)
+        new (&block->sids[counter]) SidCounters;
 }
 
 void DataPlane::synchronize() {

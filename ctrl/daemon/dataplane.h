@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 struct rte_mempool;
@@ -50,11 +51,15 @@ class DataPlane {
     void reset_counters(PortId port);
     // The same of a rule. REQUIRES: no worker decides by it.
     void reset_rule(RuleId rule);
+    // The same of a local segment's counter. REQUIRES: no worker counts by it.
+    void reset_sid(uint16_t counter);
     Publisher& publisher() { return *publisher_; }
     QsbrReclaimer& reclaimer() { return *reclaimer_; }
     Fib& fib() { return *fib_; }
     AddressSets& address_sets() { return *sets_; }
     Generations& generations() { return *generations_; }
+    // nullptr: there is no segment routing.
+    const SrDomain* domain() const { return domain_ ? &*domain_ : nullptr; }
     FlowTables& flows() { return flow_memory_->tables(); }
     size_t flow_bytes() const { return flow_memory_->bytes(); }
     // Readers: workers by their ids, and control by kControlReader.
@@ -99,6 +104,7 @@ class DataPlane {
     std::unique_ptr<Fib> fib_;
     Generations* generations_ = nullptr;  // in a memzone
     std::unique_ptr<AddressSets> sets_;
+    std::optional<SrDomain> domain_;
     std::unique_ptr<FlowMemory> flow_memory_;
     std::unique_ptr<Publisher> publisher_;
 };

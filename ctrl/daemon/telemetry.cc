@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/telemetry.h"
 
+#include "dp/abi/srv6.h"
 #include "dp/base/limits.h"
 #include "dp/worker/pipeline.h"
 
@@ -121,6 +122,18 @@ PortStats DaemonTelemetry::port(PortId id) {
             const uint64_t drops = counters.drops[static_cast<size_t>(reason)].get();
             stats.tx_dropped += drops;
         }
+    }
+    return stats;
+}
+
+SegmentStats DaemonTelemetry::segment(NextHopId id) {
+    SegmentStats stats;
+    const Adjacency* adjacency = plane_.next_hops().find(id);
+    if (adjacency == nullptr || adjacency->kind != AdjacencyKind::kSegment) return stats;
+    for (size_t i = 0; i < dataplane_.worker_count(); ++i) {
+        const SidCounters& counters = dataplane_.counters(i).sids[adjacency->sid->counter];
+        stats.packets += counters.packets.get();
+        stats.bytes += counters.bytes.get();
     }
     return stats;
 }

@@ -20,6 +20,7 @@ class DaemonTelemetry final : public Telemetry {
     std::vector<WorkerStats> workers() override;
     void enable_stages(bool enabled, std::function<void()> done) override;
     PortStats port(PortId) override;
+    SegmentStats segment(NextHopId id) override;
     uint64_t rule(RuleId) override;
     std::vector<RingStats> rings() override;
     MemoryStats memory() override;

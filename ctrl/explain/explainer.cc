@@ -19,6 +19,17 @@ constexpr unsigned kPuntSlots = 2;
 // Answers are never limited here: the question is what happens to a packet, not to the next ones.
 constexpr uint32_t kPlenty = 1'000'000;
 
+// Its segments, in the order that they are visited.
+std::string describe_tunnel(const Encapsulation& tunnel) {
+    const auto& ip = *reinterpret_cast<const Ipv6Header*>(tunnel.bytes.data());
+    std::string text = to_string(IpAddress(ip.destination));
+    if (tunnel.length == sizeof ip) return text;
+    const auto& header = *reinterpret_cast<const SegmentRoutingHeader*>(&ip + 1);
+    for (unsigned left = header.segments_left; left-- > 0;)
+        text += ", " + to_string(IpAddress(header.segments()[left]));
+    return text;
+}
+
 std::string describe_adjacency(const Adjacency& adjacency, const std::string& port) {
     switch (adjacency.kind) {
         case AdjacencyKind::kNone:
@@ -33,6 +44,10 @@ std::string describe_adjacency(const Adjacency& adjacency, const std::string& po
             return "the host itself";
         case AdjacencyKind::kGlean:
             return fmt::format("port {}, to a neighbour yet to be found", port);
+        case AdjacencyKind::kTunnel:
+            return "a tunnel to " + describe_tunnel(*adjacency.encapsulation);
+        case AdjacencyKind::kSegment:
+            return "a segment of this node";
         case AdjacencyKind::kEthernet:
             return fmt::format("port {}, MAC {}, MTU {}", port, to_string(adjacency.destination),
                                adjacency.mtu);
@@ -43,7 +58,7 @@ std::string describe_adjacency(const Adjacency& adjacency, const std::string& po
 }  // namespace
 
 Explainer::Explainer(const ForwardingPlane& plane, const Fib& fib, const AddressSets& sets,
-                     rte_mempool* pool, PortName name)
+                     const SrDomain* domain, rte_mempool* pool, PortName name)
     : plane_(plane),
       fib_(fib),
       pool_(pool),
@@ -62,6 +77,7 @@ Explainer::Explainer(const ForwardingPlane& plane, const Fib& fib, const Address
     context_.fib = fib.view();
     context_.sets = {sets.view(), &plane.generations()};
     context_.generations = &plane.generations();
+    context_.domain = domain;
     context_.counters = counters_.get();
     context_.pool = pool;
     context_.capture_pool = pool;

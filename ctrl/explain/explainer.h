@@ -27,7 +27,7 @@ class Explainer final : public ExplainService {
 
     // Everything given outlives the explainer.
     Explainer(const ForwardingPlane& plane, const Fib& fib, const AddressSets& sets,
-              rte_mempool* pool, PortName name);
+              const SrDomain* domain, rte_mempool* pool, PortName name);
     ~Explainer() override;
 
     // Errors: kNotFound (port), those of make_probe.

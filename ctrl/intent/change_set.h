@@ -8,6 +8,7 @@
 #include "ctrl/intent/group_table.h"
 #include "ctrl/intent/port_table.h"
 #include "ctrl/intent/route_table.h"
+#include "ctrl/intent/vrf_table.h"
 
 #include <cstdint>
 #include <optional>
@@ -66,6 +67,13 @@ struct GroupChange {
     bool was_stale = false;
 };
 
+struct VrfChange {
+    VrfId id;
+    VrfRecordPtr before;  // null: added
+    VrfRecordPtr after;   // null: removed
+    bool was_stale = false;
+};
+
 // Of one group that is there before and after, or is added or removed by the same change.
 struct MemberChange {
     GroupKey key;
@@ -99,7 +107,7 @@ struct ChangeCounts {
 };
 
 struct ChangeSet {
-    enum class Kind : uint8_t { kPort, kRoute, kNeighbor, kGroup, kMembers, kSync };
+    enum class Kind : uint8_t { kPort, kRoute, kNeighbor, kGroup, kMembers, kVrf, kSync };
 
     ChangeSet(State& state, Kind kind_, std::string owner_)
         : kind(kind_), owner(std::move(owner_)), pins(state) {}
@@ -112,6 +120,7 @@ struct ChangeSet {
     std::vector<NeighborChange> neighbors;
     std::vector<GroupChange> groups;
     std::vector<MemberChange> members;
+    std::vector<VrfChange> vrfs;
     uint64_t unchanged = 0;
     uint64_t missing = 0;
     uint16_t port = PortTable::kNone;  // kPort: the port that the request is about
@@ -121,13 +130,14 @@ struct ChangeSet {
     std::vector<RouteKey> confirmed_routes;
     std::vector<NeighborKey> confirmed_neighbors;
     std::vector<GroupKey> confirmed_groups;
+    std::vector<VrfId> confirmed_vrfs;
     std::optional<uint32_t> confirmed_owner;  // everything of this owner
 
     Pins pins;
 
     bool empty() const {
         return ports.empty() && routes.empty() && neighbors.empty() && groups.empty() &&
-               members.empty();
+               members.empty() && vrfs.empty();
     }
     // Of objects; the fixed addresses of ports do not count as routes. Of kMembers: of members.
     ChangeCounts counts() const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/intent/group_json.h"
 
+#include "ctrl/intent/port_json.h"
 #include "ctrl/rpc/json_text.h"
 
 #include <fmt/format.h>
@@ -19,8 +20,6 @@ using rpc::Path;
 using rpc::Range;
 
 namespace {
-
-constexpr size_t kMaxLabels = 32;
 
 constexpr rpc::OneOf kDirections{std::pair{std::string_view("ingress"), PolicyDirection::kIngress},
                                  std::pair{std::string_view("egress"), PolicyDirection::kEgress}};

@@ -3,6 +3,7 @@
 
 #include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
+#include "ctrl/intent/vrf_json.h"
 #include "ctrl/rpc/json_text.h"
 #include "dp/base/assert.h"
 
@@ -150,8 +151,8 @@ void Intent::collect() {
 
 HopRequest Intent::describe(uint32_t hop) const {
     const HopSpec& spec = state_.hops.spec(hop);
-    HopRequest out{spec.kind, "", spec.via, spec.mac};
-    if (spec.kind == NextHopSpec::Kind::kPort) out.port = state_.ports.at(spec.port).name;
+    HopRequest out{spec.kind, "", spec.via, spec.mac, spec.segment_routing};
+    if (spec.has_port()) out.port = state_.ports.at(spec.port).name;
     return out;
 }
 
@@ -179,6 +180,14 @@ StoreBatch Intent::make_batch() {
 
 void Intent::add_to_batch(const ChangeSet& change, StoreBatch& batch,
                           RouteChunkWriter& writer) const {
+    for (const VrfChange& vrf : change.vrfs) {
+        StoredVrf stored{vrf.id, std::nullopt, 0};
+        if (vrf.after) {
+            stored.json = rpc::dump_json(to_json(vrf.after->intent));
+            stored.revision = vrf.after->revision;
+        }
+        batch.vrfs.push_back(std::move(stored));
+    }
     for (const PortChange& port : change.ports) {
         batch.ports.push_back(stored_port(state_.ports.at(port.port).name, port.after));
     }
@@ -299,6 +308,8 @@ void Intent::program_group() {
 // Remembers to write back what `change`, now durable, has replaced.
 void Intent::add_inverse(const ChangeSet& change) {
     ChangeSet inverse(state_, change.kind, change.owner);
+    for (const VrfChange& vrf : change.vrfs)
+        inverse.vrfs.push_back({vrf.id, vrf.after, vrf.before});
     for (const PortChange& port : change.ports) {
         inverse.ports.push_back({port.port, port.after, port.before});
     }

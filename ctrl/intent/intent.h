@@ -60,6 +60,10 @@ class Intent {
     Result<void> add_uplink(const UplinkSpec& spec, PortId id);
     // While the host is drained.
     void refuse_new_ports(bool refuse) { state_.draining = refuse; }
+    // A VRF that the configuration file names.
+    void configure_vrf(VrfId id) { state_.vrfs.configure(id); }
+    // Where the node's segments are.
+    void set_locator(const IpPrefix& locator) { state_.locator = locator; }
     // The host's view of the uplink, by the name host_view_name().
     Result<void> add_host_view(const UplinkSpec& spec, PortId id);
     // Reads the store and drives the plane. What cannot be carried out is kept and reported.
@@ -113,6 +117,8 @@ class Intent {
 
     static Result<void> check_stored(const StoredIntent& stored);
     Result<void> restore_ports(const StoredIntent& stored, Restored& restored);
+    Result<void> restore_vrfs(const StoredIntent& stored);
+    Result<void> add_missing_vrf(VrfId id, const std::string& owner);
     Result<void> restore_groups(const StoredIntent& stored, Restored& restored);
     Result<void> restore_neighbors(const StoredIntent& stored, Restored& restored);
     Result<void> restore_routes(const StoredIntent& stored, Restored& restored);

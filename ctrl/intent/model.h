@@ -5,6 +5,7 @@
 
 #include "dp/abi/policy.h"
 #include "dp/abi/port.h"
+#include "dp/abi/srv6.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
 #include "dp/base/net.h"
@@ -65,17 +66,53 @@ struct PortIntent {
     bool operator==(const PortIntent&) const = default;
 };
 
+// One way into a tunnel: the segments in the order that they are visited (RFC 8986 section 5).
+struct SegmentPath {
+    std::vector<Ip6> segments;
+    bool reduced = true;  // H.Encaps.Red: the header, if any, does not repeat the first of them
+    uint16_t weight = 1;
+    auto operator<=>(const SegmentPath&) const = default;
+};
+
+// A segment of this node: a route with what is to be done there.
+struct SidIntent {
+    IpPrefix sid;  // the route's prefix
+    SidBehavior behavior = SidBehavior::kEnd;
+    uint8_t flavors = 0;     // SidFlavor bits
+    uint8_t block_bits = 0;  // kSidNextCsid: of the locator block
+    VrfId vrf;               // kEndDt*
+    auto operator<=>(const SidIntent&) const = default;
+};
+
+// What a next hop says of segment routing. By its kind.
+struct SegmentHop {
+    std::vector<SegmentPath> paths;  // kTunnel; several share the packets by their weights
+    std::optional<SidIntent> sid;    // kSid
+    auto operator<=>(const SegmentHop&) const = default;
+};
+
 // A route's next hop as an owner names it; ports by id, since names are resolved when checked.
 struct NextHopSpec {
-    // The last two are of learned routes alone: whoever has the address on an uplink, and the host
-    // itself.
-    enum class Kind : uint8_t { kPort, kBlackhole, kUnreachable, kGlean, kHost };
+    // kGlean and kHost are of learned routes alone: whoever has the address on an uplink, and the
+    // host itself. The values stand in the store.
+    enum class Kind : uint8_t { kPort, kBlackhole, kUnreachable, kGlean, kHost, kTunnel, kSid };
     Kind kind = Kind::kBlackhole;
-    PortId port;                   // kPort, kGlean
+    PortId port;                   // kPort, kGlean, and kSid that forwards over one
     std::optional<IpAddress> via;  // kPort on an uplink: the neighbour; absent on a VM port
     std::optional<Mac> mac;        // kPort on a VM port: its MAC if not the port's own
+    SegmentHop segment_routing{};
     auto operator<=>(const NextHopSpec&) const = default;
 };
+
+// A VRF: a routing table of its own, by number. Never 0, which is always there.
+struct VrfIntent {
+    VrfId id;
+    std::string name;  // for people
+    std::string owner;
+    std::map<std::string, std::string> labels;
+    bool operator==(const VrfIntent&) const = default;
+};
+inline constexpr size_t kVrfNameMax = 64;
 
 struct NeighborIntent {
     PortId port;  // an uplink

@@ -49,10 +49,7 @@ void NextHopTable::free_if_unused(uint32_t index) {
 
 void NextHopTable::forget_port(uint16_t port) {
     for (Entry& entry : entries_) {
-        if (entry.id == kNoNextHop || entry.spec.kind != NextHopSpec::Kind::kPort ||
-            entry.spec.port != port) {
-            continue;
-        }
+        if (entry.id == kNoNextHop || !entry.spec.leads_over(port)) continue;
         release_(entry.id);
         entry.id = kNoNextHop;
     }

@@ -20,9 +20,13 @@ namespace slash32 {
 // PortId.
 struct HopSpec {
     NextHopSpec::Kind kind = NextHopSpec::Kind::kBlackhole;
-    uint16_t port = 0;
+    uint16_t port = UINT16_MAX;
     std::optional<IpAddress> via;
     std::optional<Mac> mac;
+    SegmentHop segment_routing{};
+    static constexpr uint16_t kNoPortIndex = UINT16_MAX;
+    bool has_port() const { return port != kNoPortIndex; }
+    bool leads_over(uint16_t index) const { return has_port() && port == index; }
     auto operator<=>(const HopSpec&) const = default;
 };
 

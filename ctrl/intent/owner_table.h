@@ -20,8 +20,9 @@ struct OwnerCounts {
     uint32_t routes = 0;
     uint32_t neighbors = 0;
     uint32_t groups = 0;  // and address sets
+    uint32_t vrfs = 0;
     uint32_t stale = 0;
-    bool any() const { return ports + routes + neighbors + groups > 0; }
+    bool any() const { return ports + routes + neighbors + groups + vrfs > 0; }
 };
 
 class OwnerTable {

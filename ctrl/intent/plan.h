@@ -24,6 +24,8 @@ Result<ChangeSet> plan(State& state, const RouteApply& request);
 Result<ChangeSet> plan(State& state, const RouteDelete& request);
 Result<ChangeSet> plan(State& state, const NeighborApply& request);
 Result<ChangeSet> plan(State& state, const NeighborDelete& request);
+Result<ChangeSet> plan(State& state, const VrfApply& request);
+Result<ChangeSet> plan(State& state, const VrfDelete& request);
 Result<ChangeSet> plan(State& state, const GroupApply& request);
 Result<ChangeSet> plan(State& state, const GroupDelete& request);
 Result<ChangeSet> plan(State& state, const GroupUpdate& request);

@@ -24,10 +24,43 @@ Result<void> check_route_capacity(const State& state, const std::vector<RouteCha
 // Finds a port as it will be when the change is done: its index or kNone.
 using PortLookup = std::function<uint16_t(std::string_view name)>;
 
-// The next hop's index, pinned by `change`. `path` is that of the next_hop object. `is_uplink` says
-// it of an index that `lookup` gave. Errors: kNotFound, kInvalid, kLimit.
+// Whether a VRF is there when the change is done.
+using VrfLookup = std::function<bool(VrfId id)>;
+
+// Errors: kNotFound at `path`.
+Result<void> check_vrf(const VrfLookup& exists, VrfId id, const std::string& path);
+
+// The next hop's index, pinned by `change`. `path` is that of the next_hop object. Errors:
+// kNotFound, kInvalid, kLimit.
 Result<uint32_t> resolve_hop(State& state, ChangeSet& change, const HopRequest& request,
-                             const PortLookup& lookup, const std::string& path);
+                             const PortLookup& lookup, const VrfLookup& vrf_exists,
+                             const std::string& path);
+
+// Collects what happens to VRFs, then judges the end state.
+class VrfPlanner {
+  public:
+    VrfPlanner(State& state, ChangeSet& change) : state_(state), change_(change) {}
+
+    // `path` and `fields` as of PortPlanner::upsert.
+    Result<void> upsert(const VrfApply& request, const std::string& path, bool fields);
+    // REQUIRES: it has a record.
+    void remove(VrfId id);
+    bool exists(VrfId id) const;
+
+    // No port stays in what goes. REQUIRES: the ports' changes are in the change set. Errors:
+    // kConflict at `path`.
+    Result<void> check_empty(const std::string& path) const;
+    // Appends the removal of the routes in what goes, and of the segments that lead into it, but
+    // those that the change has already. Errors: kNotOwner.
+    Result<void> remove_routes(const std::string& owner, bool force, const std::string& path);
+
+  private:
+    bool removes(VrfId id) const;
+
+    State& state_;
+    ChangeSet& change_;
+    std::map<VrfId, size_t> changes_;  // indexes of change_.vrfs
+};
 
 // Collects what happens to groups and their members, then judges the end state.
 class GroupPlanner {
@@ -72,9 +105,9 @@ void change_members(const State& state, ChangeSet& change, const GroupKey& key,
 // Collects what happens to ports, then judges the end state.
 class PortPlanner {
   public:
-    // `groups` knows which groups will be there.
-    PortPlanner(State& state, ChangeSet& change, const GroupPlanner& groups)
-        : state_(state), change_(change), groups_(groups) {}
+    // `groups` and `vrfs` know which of them will be there.
+    PortPlanner(State& state, ChangeSet& change, const GroupPlanner& groups, const VrfPlanner& vrfs)
+        : state_(state), change_(change), groups_(groups), vrfs_(vrfs) {}
 
     // `path` stands for "$.params": the root of error paths. In a sync all paths are `path` itself
     // (one_field = false).
@@ -105,6 +138,7 @@ class PortPlanner {
     State& state_;
     ChangeSet& change_;
     const GroupPlanner& groups_;
+    const VrfPlanner& vrfs_;
     std::vector<Upsert> upserts_;
     std::map<std::string, uint16_t, std::less<>> touched_;  // name → index, upserted
     std::unordered_set<uint16_t> removed_;

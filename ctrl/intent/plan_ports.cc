@@ -57,6 +57,8 @@ Result<void> PortPlanner::upsert(const PortApply& request, const std::string& pa
         return fail(ErrorCode::kNotFound, path_of(place, fmt::format("groups[{}]", i)),
                     fmt::format("there is no security group {}", wanted.groups[i]));
     }
+    const auto is_there = [this](VrfId id) { return vrfs_.exists(id); };
+    if (auto ok = check_vrf(is_there, wanted.vrf, path_of(place, "vrf")); !ok) return ok;
     const Result<uint16_t> index = state_.ports.pin(wanted.name);
     if (!index) return tl::unexpected(index.error());
     change_.pins.add_port(*index);
@@ -243,7 +245,7 @@ void remove_routes_over(State& state, ChangeSet& change,
         }
         if (value.origin_port != 0) return true;
         const HopSpec& hop = state.hops.spec(value.hop);
-        if (hop.kind == NextHopSpec::Kind::kPort && gone(hop.port)) {
+        if (hop.has_port() && gone(hop.port)) {
             merged.push_back(RouteChange{key, true, false, value, {}});
         }
         return true;
@@ -260,7 +262,8 @@ Result<ChangeSet> plan(State& state, const PortApply& request) {
     }
     ChangeSet change(state, ChangeSet::Kind::kPort, request.intent.owner);
     const GroupPlanner groups(state, change);
-    PortPlanner planner(state, change, groups);
+    const VrfPlanner vrfs(state, change);
+    PortPlanner planner(state, change, groups, vrfs);
     if (auto ok = planner.upsert(request, "$.params", true); !ok) return tl::unexpected(ok.error());
     if (auto ok = planner.judge([](const RouteKey&) { return false; }); !ok) {
         return tl::unexpected(ok.error());
@@ -295,7 +298,8 @@ Result<ChangeSet> plan(State& state, const PortDelete& request) {
     ChangeSet change(state, ChangeSet::Kind::kPort, request.owner);
     change.port = index;
     const GroupPlanner groups(state, change);
-    PortPlanner planner(state, change, groups);
+    const VrfPlanner vrfs(state, change);
+    PortPlanner planner(state, change, groups, vrfs);
     planner.remove(index);
     if (auto ok = planner.judge([](const RouteKey&) { return false; }); !ok) {
         return tl::unexpected(ok.error());

@@ -39,7 +39,8 @@ Result<void> check_prefix(const RouteGroup& group, const RouteItem& item) {
     // RFC 8950 lets an IPv4 route have an IPv6 next hop; there is no such thing the other way
     // round.
     const auto& via = group.next_hop.via;
-    if (via && via->is_ipv4() && !item.key.prefix.address.is_ipv4()) {
+    if (group.next_hop.kind == NextHopSpec::Kind::kPort && via && via->is_ipv4() &&
+        !item.key.prefix.address.is_ipv4()) {
         return fail(ErrorCode::kInvalid, item.path(),
                     "an IPv6 prefix cannot have an IPv4 address as its via");
     }
@@ -56,6 +57,28 @@ Error duplicate(const RouteItem& a, const RouteItem& b) {
 
 std::string route_name(const RouteKey& key) {
     return fmt::format("route {} in VRF {}", to_string(key.prefix), key.vrf.value());
+}
+
+// A segment of this node lies where the node's segments are; a tunnel begins at one of them.
+Result<void> check_segments(const State& state, const HopRequest& request,
+                            const VrfLookup& vrf_exists, const std::string& path) {
+    const bool is_tunnel = request.kind == NextHopSpec::Kind::kTunnel;
+    if (!is_tunnel && request.kind != NextHopSpec::Kind::kSid) return {};
+    if (!state.locator) {
+        const bool several = request.segment_routing.paths.size() > 1;
+        return fail(ErrorCode::kInvalid,
+                    path + (!is_tunnel ? ".sid"
+                            : several  ? ".paths"
+                                       : ".segments"),
+                    "this node does no segment routing: srv6.locator is not set");
+    }
+    if (is_tunnel) return {};
+    const IpPrefix& sid = request.segment_routing.sid->sid;
+    if (sid.length >= state.locator->length && state.locator->contains(sid.address))
+        return check_vrf(vrf_exists, request.segment_routing.sid->vrf, path + ".sid.vrf");
+    return fail(ErrorCode::kInvalid, path + ".sid",
+                fmt::format("{} is not in the node's locator {}", to_string(sid),
+                            to_string(*state.locator)));
 }
 
 // That the route which is there may be changed by `owner`.
@@ -128,36 +151,41 @@ Result<void> check_route_capacity(const State& state, const std::vector<RouteCha
 }
 
 Result<uint32_t> resolve_hop(State& state, ChangeSet& change, const HopRequest& request,
-                             const PortLookup& lookup, const std::string& path) {
-    HopSpec spec{request.kind, 0, request.via, request.mac};
-    if (request.kind == NextHopSpec::Kind::kPort) {
+                             const PortLookup& lookup, const VrfLookup& vrf_exists,
+                             const std::string& path) {
+    HopSpec spec{request.kind, HopSpec::kNoPortIndex, request.via, request.mac,
+                 request.segment_routing};
+    if (auto ok = check_segments(state, request, vrf_exists, path); !ok)
+        return tl::unexpected(ok.error());
+    const std::string at = request.kind == NextHopSpec::Kind::kSid ? path + ".sid" : path;
+    if (request.has_port()) {
         spec.port = lookup(request.port);
         if (spec.port == PortTable::kNone) {
-            return fail(ErrorCode::kNotFound, path + ".port",
+            return fail(ErrorCode::kNotFound, at + ".port",
                         fmt::format("there is no port {}", request.port));
         }
         if (state.ports.at(spec.port).host_view) {
-            return fail(ErrorCode::kInvalid, path + ".port",
+            return fail(ErrorCode::kInvalid, at + ".port",
                         fmt::format("{} is the host's view of an uplink", request.port));
         }
         const bool is_uplink = state.ports.at(spec.port).is_uplink();
         if (is_uplink && !request.via) {
-            return fail(ErrorCode::kInvalid, path + ".via",
+            return fail(ErrorCode::kInvalid, at + ".via",
                         fmt::format("is required: {} is an uplink", request.port));
         }
         if (is_uplink && request.mac) {
-            return fail(ErrorCode::kInvalid, path + ".mac",
+            return fail(ErrorCode::kInvalid, at + ".mac",
                         fmt::format("not for an uplink: {} is one", request.port));
         }
         if (!is_uplink && request.via) {
-            return fail(ErrorCode::kInvalid, path + ".via",
+            return fail(ErrorCode::kInvalid, at + ".via",
                         fmt::format("for uplinks only: {} is the port of a VM", request.port));
         }
     }
     Result<uint32_t> hop = state.hops.pin(spec);
     if (!hop) return tl::unexpected(hop.error());
     change.pins.add_hop(*hop);
-    if (request.kind == NextHopSpec::Kind::kPort) {
+    if (request.has_port()) {
         const Result<uint16_t> pinned = state.ports.pin(state.ports.at(spec.port).name);
         change.pins.add_port(*pinned);
     }
@@ -175,9 +203,13 @@ Result<ChangeSet> plan(State& state, const RouteApply& request) {
 
     std::vector<RouteValue> values(request.routes.size());
     const PortLookup lookup = [&](std::string_view name) { return state.ports.find(name); };
+    const VrfLookup vrf_exists = [&](VrfId id) { return state.vrfs.exists(id); };
     for (size_t g = 0; g < request.routes.size(); ++g) {
-        const auto hop = resolve_hop(state, change, request.routes[g].next_hop, lookup,
-                                     fmt::format("$.params.routes[{}].next_hop", g));
+        const std::string path = fmt::format("$.params.routes[{}]", g);
+        if (auto ok = check_vrf(vrf_exists, request.routes[g].vrf, path + ".vrf"); !ok)
+            return tl::unexpected(ok.error());
+        const auto hop = resolve_hop(state, change, request.routes[g].next_hop, lookup, vrf_exists,
+                                     path + ".next_hop");
         if (!hop) return tl::unexpected(hop.error());
         values[g].hop = *hop & (kMaxNextHops - 1);
         values[g].owner = *owner & ((1u << kOwnerIndexBits) - 1);

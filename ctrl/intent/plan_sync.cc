@@ -23,21 +23,26 @@ class SyncPlanner {
           force_(force),
           change_(change),
           groups_(state, change),
-          ports_(state, change, groups_) {}
+          vrfs_(state, change),
+          ports_(state, change, groups_, vrfs_) {}
 
     Result<void> run() {
+        if (auto ok = plan_vrfs(); !ok) return ok;
         if (auto ok = plan_groups(); !ok) return ok;
         if (auto ok = plan_ports(); !ok) return ok;
         if (auto ok = groups_.judge(); !ok) return ok;
+        if (auto ok = vrfs_.check_empty(kPath); !ok) return ok;
         if (auto ok = plan_neighbors(); !ok) return ok;
         if (auto ok = plan_routes(); !ok) return ok;
         merge_addresses(change_, ports_.addresses());
         if (auto ok = plan_orphans(); !ok) return ok;
+        if (auto ok = vrfs_.remove_routes(set_.owner, force_, kPath); !ok) return ok;
         return check_route_capacity(state_, change_.routes);
     }
 
   private:
     bool force(bool of_object) const { return force_ || of_object; }
+    Result<void> plan_vrfs();
     Result<void> plan_groups();
     Result<void> plan_ports();
     Result<void> plan_routes();
@@ -52,9 +57,23 @@ class SyncPlanner {
     const bool force_;
     ChangeSet& change_;
     GroupPlanner groups_;
+    VrfPlanner vrfs_;
     PortPlanner ports_;
     std::vector<uint32_t> hops_;  // of set_.hops: index of the next-hop table
 };
+
+Result<void> SyncPlanner::plan_vrfs() {
+    if (!set_.kinds.vrfs) return {};
+    for (const auto& [id, staged] : set_.vrfs) {
+        VrfApply request = staged;
+        request.force = force(staged.force);
+        if (auto ok = vrfs_.upsert(request, kPath, false); !ok) return ok;
+    }
+    for (const auto& [id, slot] : state_.vrfs.all()) {
+        if (slot.record->intent.owner == set_.owner && !set_.vrfs.contains(id)) vrfs_.remove(id);
+    }
+    return {};
+}
 
 Result<void> SyncPlanner::plan_groups() {
     for (const auto& [key, staged] : set_.groups) {
@@ -95,6 +114,7 @@ Result<void> SyncPlanner::plan_ports() {
 Result<void> SyncPlanner::plan_routes() {
     if (!set_.kinds.routes) return {};
     const PortLookup lookup = [this](std::string_view name) { return ports_.lookup(name); };
+    const VrfLookup vrf_exists = [this](VrfId id) { return vrfs_.exists(id); };
     // Of the next hops only those that some route has: it may have been staged again with another.
     std::vector<bool> used(set_.hops.size());
     set_.routes.visit_all([&](const RouteKey&, RouteValue staged) {
@@ -104,7 +124,7 @@ Result<void> SyncPlanner::plan_routes() {
     hops_.resize(set_.hops.size());
     for (size_t i = 0; i < hops_.size(); ++i) {
         if (!used[i]) continue;
-        const auto hop = resolve_hop(state_, change_, set_.hops[i], lookup, kPath);
+        const auto hop = resolve_hop(state_, change_, set_.hops[i], lookup, vrf_exists, kPath);
         if (!hop) return fail(hop.error().code, kPath, hop.error().message);
         hops_[i] = *hop;
     }
@@ -122,6 +142,8 @@ Result<void> SyncPlanner::plan_route(const RouteKey& key, RouteValue staged) {
     RouteValue wanted;
     wanted.hop = hops_[staged.hop] & (kMaxNextHops - 1);
     wanted.owner = owner_ & ((1u << kOwnerIndexBits) - 1);
+    const auto vrf_exists = [this](VrfId id) { return vrfs_.exists(id); };
+    if (auto ok = check_vrf(vrf_exists, key.vrf, kPath); !ok) return ok;
     RouteChange route{key, false, true, {}, wanted};
     auto& addresses = ports_.addresses();
     if (const auto at = addresses.find(key); at != addresses.end()) {
@@ -206,7 +228,7 @@ Result<void> SyncPlanner::plan_orphans() {
         if (!change.had || change.before.origin_port != 0) continue;
         const HopSpec& hop = state_.hops.spec(change.before.hop);
         const auto at = left.find(hop.port);
-        if (hop.kind == NextHopSpec::Kind::kPort && at != left.end()) --at->second;
+        if (hop.has_port() && at != left.end()) --at->second;
     }
     std::erase_if(left, [](const auto& entry) { return entry.second == 0; });
     if (left.empty()) return {};

@@ -22,7 +22,6 @@ namespace {
 
 constexpr size_t kPortNameMax = 15;
 constexpr size_t kSocketPathMax = 107;  // sockaddr_un, with its terminator
-constexpr size_t kMaxLabels = 32;
 
 constexpr rpc::OneOf kKinds{std::pair{std::string_view("vhost"), PortKind::kVhost},
                             std::pair{std::string_view("tap"), PortKind::kTap}};

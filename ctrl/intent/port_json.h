@@ -7,6 +7,8 @@
 
 namespace slash32 {
 
+inline constexpr size_t kMaxLabels = 32;  // of any object
+
 // Every member with its value, owner included.
 rpc::Json to_json(const PortIntent& intent);
 

@@ -141,7 +141,7 @@ void Programmer::Attempt::break_ports() {
         for (const RouteChange& route : change_.routes) {
             if (!route.had || route.before.origin_port != 0) continue;
             const HopSpec& hop = state_.hops.spec(route.before.hop);
-            if (hop.kind != NextHopSpec::Kind::kPort || hop.port != port.port) continue;
+            if (!hop.leads_over(port.port)) continue;
             plane_.remove_route(route.key.vrf, route.key.prefix);
         }
         state_.hops.forget_port(port.port);
@@ -300,8 +300,8 @@ Result<NextHopId> Programmer::acquire(uint32_t hop) {
     const NextHopId known = state_.hops.id(hop);
     if (known != kNoNextHop) return known;
     const HopSpec& spec = state_.hops.spec(hop);
-    NextHopSpec resolved{spec.kind, kNoPort, spec.via, spec.mac};
-    if (spec.kind == NextHopSpec::Kind::kPort) {
+    NextHopSpec resolved{spec.kind, kNoPort, spec.via, spec.mac, spec.segment_routing};
+    if (spec.has_port()) {
         resolved.port = state_.ports.at(spec.port).id;
         if (resolved.port == kNoPort) return kNoNextHop;
     }
@@ -316,7 +316,7 @@ Result<void> Programmer::program_routes_over(uint16_t port) {
     state_.routes.visit_all([&](const RouteKey& key, RouteValue value) {
         if (value.origin_port != 0) return true;
         const HopSpec& hop = state_.hops.spec(value.hop);
-        if (hop.kind != NextHopSpec::Kind::kPort || hop.port != port) return true;
+        if (!hop.leads_over(port)) return true;
         const Result<NextHopId> id = acquire(value.hop);
         if (!id) {
             result = tl::unexpected(id.error());
@@ -332,7 +332,7 @@ void Programmer::unprogram_routes_over(uint16_t port) {
     state_.routes.visit_all([&](const RouteKey& key, RouteValue value) {
         if (value.origin_port != 0) return true;
         const HopSpec& hop = state_.hops.spec(value.hop);
-        if (hop.kind == NextHopSpec::Kind::kPort && hop.port == port) {
+        if (hop.leads_over(port)) {
             plane_.remove_route(key.vrf, key.prefix);
         }
         return true;

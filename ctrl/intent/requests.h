@@ -27,6 +27,9 @@ struct HopRequest {
     std::string port;
     std::optional<IpAddress> via;
     std::optional<Mac> mac;
+    SegmentHop segment_routing{};
+    // Has a port: kPort, and kSid that forwards over one.
+    bool has_port() const { return !port.empty(); }
     auto operator<=>(const HopRequest&) const = default;
 };
 
@@ -46,6 +49,18 @@ struct RouteDelete {
     std::string owner;
     bool force = false;
     std::vector<RouteGroup> routes;
+};
+
+struct VrfApply {
+    VrfIntent intent;
+    bool force = false;
+};
+
+// With the routes in it, and the segments that lead into it.
+struct VrfDelete {
+    VrfId id;
+    std::string owner;
+    bool force = false;
 };
 
 struct NeighborApply {

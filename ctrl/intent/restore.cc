@@ -3,6 +3,7 @@
 #include "ctrl/intent/group_json.h"
 #include "ctrl/intent/intent.h"
 #include "ctrl/intent/port_json.h"
+#include "ctrl/intent/vrf_json.h"
 
 #include <fmt/format.h>
 
@@ -62,6 +63,12 @@ Result<void> Intent::check_stored(const StoredIntent& stored) {
             return fail(ErrorCode::kInvalid, "", "a stored port has another name or no owner");
         }
     }
+    for (const StoredVrf& vrf : stored.vrfs) {
+        const Result<VrfIntent> parsed = parse_vrf(*vrf.json);
+        if (!parsed) return tl::unexpected(parsed.error());
+        if (parsed->id != vrf.id || parsed->owner.empty())
+            return fail(ErrorCode::kInvalid, "", "a stored VRF has another number or no owner");
+    }
     for (const StoredGroup& group : stored.groups) {
         const Result<GroupIntent> parsed = parse_group(group.key.kind, *group.json);
         if (!parsed) return tl::unexpected(parsed.error());
@@ -79,10 +86,33 @@ Result<void> Intent::check_stored(const StoredIntent& stored) {
 
 Result<void> Intent::restore_all(const StoredIntent& stored, Restored& restored) {
     state_.revision = stored.revision;
+    if (auto ok = restore_vrfs(stored); !ok) return ok;
     if (auto ok = restore_groups(stored, restored); !ok) return ok;
     if (auto ok = restore_ports(stored, restored); !ok) return ok;
     if (auto ok = restore_neighbors(stored, restored); !ok) return ok;
     return restore_routes(stored, restored);
+}
+
+Result<void> Intent::restore_vrfs(const StoredIntent& stored) {
+    for (const StoredVrf& row : stored.vrfs) {
+        // One that the configuration names now is there without a record.
+        if (state_.vrfs.is_configured(row.id)) continue;
+        auto record = std::make_shared<VrfRecord>(VrfRecord{*parse_vrf(*row.json), row.revision});
+        if (auto owner = state_.owner(record->intent.owner); !owner)
+            return tl::unexpected(owner.error());
+        state_.restore_vrf(std::move(record));
+    }
+    return {};
+}
+
+// Ports and routes of a store from before there were records of VRFs, or of one that the
+// configuration file has named until now.
+Result<void> Intent::add_missing_vrf(VrfId id, const std::string& owner) {
+    if (state_.vrfs.exists(id)) return {};
+    if (auto index = state_.owner(owner); !index) return tl::unexpected(index.error());
+    VrfIntent intent{.id = id, .name = "", .owner = owner, .labels = {}};
+    state_.restore_vrf(std::make_shared<VrfRecord>(VrfRecord{std::move(intent), state_.revision}));
+    return {};
 }
 
 Result<void> Intent::restore_groups(const StoredIntent& stored, Restored& restored) {
@@ -115,6 +145,7 @@ Result<void> Intent::restore_ports(const StoredIntent& stored, Restored& restore
         if (auto owner = state_.owner(record->intent.owner); !owner) {
             return tl::unexpected(owner.error());
         }
+        if (auto ok = add_missing_vrf(record->intent.vrf, record->intent.owner); !ok) return ok;
         const Result<uint16_t> index = state_.ports.pin(row.name);
         if (!index) return tl::unexpected(index.error());
         state_.restore_port(*index, std::move(record));
@@ -190,9 +221,10 @@ class RouteRestorer {
 void RouteRestorer::add_value(const StoredRouteValue& stored) {
     Value& value = values_.emplace_back();
     const HopRequest& request = stored.next_hop;
-    HopSpec spec{request.kind, 0, request.via, request.mac};
-    if (request.kind == NextHopSpec::Kind::kPort) spec.port = state_.ports.find(request.port);
-    if (spec.port == PortTable::kNone) {
+    HopSpec spec{request.kind, HopSpec::kNoPortIndex, request.via, request.mac,
+                 request.segment_routing};
+    if (request.has_port()) spec.port = state_.ports.find(request.port);
+    if (request.has_port() && !spec.has_port()) {
         value.kept = static_cast<uint32_t>(kept_values_.size());
         kept_values_.push_back(stored);
         return;
@@ -253,6 +285,15 @@ Result<void> Intent::restore_routes(const StoredIntent& stored, Restored& restor
     RouteRestorer restorer(state_);
     for (const std::string& chunk : stored.route_chunks) {
         if (auto ok = restorer.read(chunk); !ok) return ok;
+    }
+    std::map<VrfId, std::string> missing;
+    state_.routes.visit_all([&](const RouteKey& key, RouteValue value) {
+        if (value.origin_port == 0 && !state_.vrfs.exists(key.vrf))
+            missing.emplace(key.vrf, state_.owners.name(value.owner));
+        return true;
+    });
+    for (const auto& [id, owner] : missing) {
+        if (auto ok = add_missing_vrf(id, owner); !ok) return ok;
     }
     // Whoever takes an uplink out of the configuration and puts it back finds its routes again.
     kept_chunk_ = restorer.kept_chunk();

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -62,13 +63,80 @@ tl::unexpected<Error> damaged(const char* what) {
     return fail(ErrorCode::kInvalid, "", std::string("stored routes: ") + what);
 }
 
+void put_segments(std::string& out, const SegmentHop& hop) {
+    out.push_back(static_cast<char>(hop.paths.size()));
+    for (const SegmentPath& path : hop.paths) {
+        put(out, path.weight);
+        out.push_back(path.reduced ? 1 : 0);
+        out.push_back(static_cast<char>(path.segments.size()));
+        for (const Ip6& segment : path.segments)
+            put(out, segment);
+    }
+}
+
+void take_segments(Cursor& cursor, SegmentHop& hop) {
+    hop.paths.resize(cursor.take<uint8_t>());
+    for (SegmentPath& path : hop.paths) {
+        path.weight = cursor.take<uint16_t>();
+        path.reduced = cursor.take<uint8_t>() != 0;
+        path.segments.resize(cursor.take<uint8_t>());
+        for (Ip6& segment : path.segments)
+            segment = cursor.take<Ip6>();
+    }
+}
+
+void put_sid(std::string& out, const SidIntent& sid) {
+    put(out, sid.sid.address.ipv6());
+    put(out, sid.sid.length);
+    put(out, sid.behavior);
+    put(out, sid.flavors);
+    put(out, sid.block_bits);
+    put(out, sid.vrf.value());
+}
+
+SidIntent take_sid(Cursor& cursor) {
+    SidIntent sid;
+    sid.sid.address = IpAddress(cursor.take<Ip6>());
+    sid.sid.length = cursor.take<uint8_t>();
+    sid.behavior = cursor.take<SidBehavior>();
+    sid.flavors = cursor.take<uint8_t>();
+    sid.block_bits = cursor.take<uint8_t>();
+    sid.vrf = VrfId{cursor.take<uint16_t>()};
+    return sid;
+}
+
+bool is_sound(const HopRequest& hop) {
+    using Kind = NextHopSpec::Kind;
+    const SegmentHop& segment_routing = hop.segment_routing;
+    switch (hop.kind) {
+        case Kind::kPort:
+            return hop.has_port();
+        case Kind::kBlackhole:
+        case Kind::kUnreachable:
+            return true;
+        case Kind::kTunnel:
+            return !segment_routing.paths.empty() &&
+                   std::ranges::all_of(segment_routing.paths, [](const SegmentPath& path) {
+                       return path.weight > 0 && !path.segments.empty() &&
+                              path.segments.size() <= kMaxSegments;
+                   });
+        case Kind::kSid:
+            return segment_routing.sid && segment_routing.sid->sid.length <= 128 &&
+                   segment_routing.sid->behavior <= SidBehavior::kEndDx6 &&
+                   segment_routing.sid->vrf.value() < kMaxVrfs;
+        case Kind::kGlean:
+        case Kind::kHost:
+            break;
+    }
+    return false;
+}
+
 std::optional<StoredRouteValue> take_value(Cursor& cursor) {
     StoredRouteValue value;
     const auto kind = cursor.take<uint8_t>();
     const auto flags = cursor.take<uint8_t>();
     value.owner = cursor.text();
     value.next_hop.port = cursor.text();
-    if (kind > static_cast<uint8_t>(NextHopSpec::Kind::kUnreachable)) return std::nullopt;
     value.next_hop.kind = static_cast<NextHopSpec::Kind>(kind);
     if ((flags & kHasVia) != 0) {
         if ((flags & kViaIsIpv6) != 0) {
@@ -78,7 +146,10 @@ std::optional<StoredRouteValue> take_value(Cursor& cursor) {
         }
     }
     if ((flags & kHasMac) != 0) value.next_hop.mac = cursor.take<Mac>();
-    if (cursor.failed() || value.owner.empty()) return std::nullopt;
+    SegmentHop& segment_routing = value.next_hop.segment_routing;
+    if (value.next_hop.kind == NextHopSpec::Kind::kTunnel) take_segments(cursor, segment_routing);
+    if (value.next_hop.kind == NextHopSpec::Kind::kSid) segment_routing.sid = take_sid(cursor);
+    if (cursor.failed() || value.owner.empty() || !is_sound(value.next_hop)) return std::nullopt;
     return value;
 }
 
@@ -128,6 +199,10 @@ void RouteChunkWriter::set(const RouteKey& key, RouteValue value) {
             if (hop.via && hop.via->is_ipv4()) put(value_bytes_, hop.via->ipv4());
             if (hop.via && !hop.via->is_ipv4()) put(value_bytes_, hop.via->ipv6());
             if (hop.mac) put(value_bytes_, *hop.mac);
+            if (hop.kind == NextHopSpec::Kind::kTunnel)
+                put_segments(value_bytes_, hop.segment_routing);
+            if (hop.kind == NextHopSpec::Kind::kSid)
+                put_sid(value_bytes_, *hop.segment_routing.sid);
         }
     }
     record(key, last_value_);

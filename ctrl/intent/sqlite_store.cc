@@ -61,6 +61,10 @@ constexpr const char* kGroupTables =
     "CREATE TABLE member(kind INTEGER NOT NULL, name TEXT NOT NULL, address BLOB NOT NULL,"
     " length INTEGER NOT NULL, PRIMARY KEY(kind, name, address, length)) WITHOUT ROWID;";
 
+constexpr const char* kVrfTable =
+    "CREATE TABLE vrf(id INTEGER PRIMARY KEY, json TEXT NOT NULL, revision INTEGER NOT NULL,"
+    " checksum INTEGER NOT NULL);";
+
 tl::unexpected<Error> damaged(std::string what) {
     return fail(ErrorCode::kInvalid, "", std::move(what));
 }
@@ -164,8 +168,8 @@ Result<void> SqliteStore::open_and_check() {
     if (*application != std::to_string(kApplicationId)) {
         return damaged("the file is not a store of slash32");
     }
-    if (*version == "1") {
-        if (auto ok = add_groups_to_schema(); !ok) return ok;
+    if (*version == "1" || *version == "2") {
+        if (auto ok = upgrade_schema(*version == "1"); !ok) return ok;
     } else if (*version != std::to_string(kSchemaVersion)) {
         return damaged(
             fmt::format("the store has schema version {}, not {}", *version, kSchemaVersion));
@@ -180,20 +184,21 @@ Result<void> SqliteStore::create_schema() {
         " checksum INTEGER NOT NULL) WITHOUT ROWID;"
         "CREATE TABLE neighbor(port TEXT NOT NULL, address BLOB NOT NULL, mac BLOB NOT NULL,"
         " owner TEXT NOT NULL, PRIMARY KEY(port, address)) WITHOUT ROWID;"
-        "{}"
+        "{}{}"
         "CREATE TABLE route_chunk(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"
         "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
         "INSERT INTO meta VALUES('revision', 0);"
         "PRAGMA application_id={}; PRAGMA user_version={};"
         "COMMIT;",
-        kGroupTables, kApplicationId, kSchemaVersion);
+        kGroupTables, kVrfTable, kApplicationId, kSchemaVersion);
     if (auto ok = execute(sql.c_str()); !ok) return ok;
     return prepare_all();
 }
 
-Result<void> SqliteStore::add_groups_to_schema() {
-    const std::string sql = fmt::format("BEGIN IMMEDIATE; {} PRAGMA user_version={}; COMMIT;",
-                                        kGroupTables, kSchemaVersion);
+Result<void> SqliteStore::upgrade_schema(bool without_groups) {
+    const std::string sql =
+        fmt::format("BEGIN IMMEDIATE; {} {} PRAGMA user_version={}; COMMIT;",
+                    without_groups ? kGroupTables : "", kVrfTable, kSchemaVersion);
     return execute(sql.c_str());
 }
 
@@ -209,6 +214,8 @@ Result<void> SqliteStore::prepare_all() {
         {&delete_member_,
          "DELETE FROM member WHERE kind = ?1 AND name = ?2 AND address = ?3 AND length = ?4"},
         {&clear_members_, "DELETE FROM member WHERE kind = ?1 AND name = ?2"},
+        {&put_vrf_, "INSERT OR REPLACE INTO vrf VALUES(?1, ?2, ?3, ?4)"},
+        {&delete_vrf_, "DELETE FROM vrf WHERE id = ?1"},
         {&put_chunk_, "INSERT INTO route_chunk(data) VALUES(?1)"},
         {&clear_chunks_, "DELETE FROM route_chunk"},
         {&put_revision_, "UPDATE meta SET value = ?1 WHERE key = 'revision'"},
@@ -263,12 +270,29 @@ Result<StoredIntent> SqliteStore::read_all() {
     });
     if (!ok) return tl::unexpected(ok.error());
     if (ok = read_groups(intent); !ok) return tl::unexpected(ok.error());
+    if (ok = read_vrfs(intent); !ok) return tl::unexpected(ok.error());
     ok = read_rows("SELECT data FROM route_chunk ORDER BY id", [&](sqlite3_stmt* row) {
         intent.route_chunks.push_back(column_bytes(row, 0));
         return Result<void>{};
     });
     if (!ok) return tl::unexpected(ok.error());
     return intent;
+}
+
+Result<void> SqliteStore::read_vrfs(StoredIntent& intent) {
+    return read_rows("SELECT id, json, revision, checksum FROM vrf", [&](sqlite3_stmt* row) {
+        const int64_t number = sqlite3_column_int64(row, 0);
+        if (number < 1 || number >= static_cast<int64_t>(kMaxVrfs))
+            return Result<void>(damaged("a stored VRF has no such number"));
+        StoredVrf vrf{VrfId{static_cast<uint16_t>(number)}, column_bytes(row, 1),
+                      static_cast<uint64_t>(sqlite3_column_int64(row, 2))};
+        if (checksum(std::to_string(number), *vrf.json) !=
+            static_cast<uint32_t>(sqlite3_column_int64(row, 3))) {
+            return Result<void>(damaged("the checksum of a stored VRF is wrong"));
+        }
+        intent.vrfs.push_back(std::move(vrf));
+        return Result<void>{};
+    });
 }
 
 Result<void> SqliteStore::read_groups(StoredIntent& intent) {
@@ -420,6 +444,7 @@ Result<void> SqliteStore::write_rows(const StoreBatch& batch) {
         if (auto ok = step(statement); !ok) return ok;
     }
     if (auto ok = write_groups(batch); !ok) return ok;
+    if (auto ok = write_vrfs(batch); !ok) return ok;
     if (batch.replace_routes) {
         if (auto ok = step(clear_chunks_.get()); !ok) return ok;
     }
@@ -429,6 +454,20 @@ Result<void> SqliteStore::write_rows(const StoreBatch& batch) {
     }
     sqlite3_bind_int64(put_revision_.get(), 1, static_cast<int64_t>(batch.revision));
     return step(put_revision_.get());
+}
+
+Result<void> SqliteStore::write_vrfs(const StoreBatch& batch) {
+    for (const StoredVrf& vrf : batch.vrfs) {
+        sqlite3_stmt* statement = vrf.json ? put_vrf_.get() : delete_vrf_.get();
+        sqlite3_bind_int64(statement, 1, vrf.id.value());
+        if (vrf.json) {
+            bind_text(statement, 2, *vrf.json);
+            sqlite3_bind_int64(statement, 3, static_cast<int64_t>(vrf.revision));
+            sqlite3_bind_int64(statement, 4, checksum(std::to_string(vrf.id.value()), *vrf.json));
+        }
+        if (auto ok = step(statement); !ok) return ok;
+    }
+    return {};
 }
 
 Result<void> SqliteStore::write_groups(const StoreBatch& batch) {

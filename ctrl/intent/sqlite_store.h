@@ -22,8 +22,8 @@ namespace slash32 {
 
 class SqliteStore final : public Store {
   public:
-    static constexpr int kSchemaVersion =
-        2;  // 1 had no groups; it is brought up to date when opened
+    // 1 had no groups, 2 no VRFs; they are brought up to date when opened.
+    static constexpr int kSchemaVersion = 3;
 
     struct Options {
         std::string path;
@@ -55,11 +55,12 @@ class SqliteStore final : public Store {
     Result<void> open();
     Result<void> open_and_check();
     Result<void> create_schema();
-    Result<void> add_groups_to_schema();
+    Result<void> upgrade_schema(bool without_groups);
     Result<StoredIntent> read_all();
     template <typename Row>
     Result<void> read_rows(const char* sql, Row&& row);
     Result<void> read_groups(StoredIntent& intent);
+    Result<void> read_vrfs(StoredIntent& intent);
     Result<void> execute(const char* sql);
     Result<Statement> prepare(const char* sql);
     Result<void> prepare_all();
@@ -67,6 +68,7 @@ class SqliteStore final : public Store {
     Result<void> write(const StoreBatch& batch);
     Result<void> write_rows(const StoreBatch& batch);
     Result<void> write_groups(const StoreBatch& batch);
+    Result<void> write_vrfs(const StoreBatch& batch);
     Error database_error(const char* what) const;
     void close();
     void run();
@@ -75,7 +77,8 @@ class SqliteStore final : public Store {
     Executor executor_;
     std::unique_ptr<sqlite3, Close> db_;  // the thread's once it runs
     Statement put_port_, delete_port_, put_neighbor_, delete_neighbor_, put_group_, delete_group_,
-        put_member_, delete_member_, clear_members_, put_chunk_, clear_chunks_, put_revision_;
+        put_vrf_, delete_vrf_, put_member_, delete_member_, clear_members_, put_chunk_,
+        clear_chunks_, put_revision_;
 
     mutable std::mutex mutex_;
     std::condition_variable wake_;

@@ -65,6 +65,8 @@ ChangeCounts ChangeSet::counts() const {
     }
     for (const GroupChange& change : groups)
         count(change.before != nullptr, change.after != nullptr);
+    for (const VrfChange& change : vrfs)
+        count(change.before != nullptr, change.after != nullptr);
     std::set<GroupKey> counted;
     for (const GroupChange& change : groups)
         counted.insert(change.key);
@@ -76,6 +78,12 @@ ChangeCounts ChangeSet::counts() const {
 void State::apply(ChangeSet& change) {
     ++live_changes_;
     if (!change.empty()) change.revision = ++revision;
+    for (VrfChange& vrf : change.vrfs) {
+        if (vrf.before) vrf.was_stale = vrfs.find(vrf.id)->stale;
+        if (vrf.after)
+            vrf.after = std::make_shared<VrfRecord>(VrfRecord{vrf.after->intent, change.revision});
+        set_vrf(vrf.id, vrf.after, false);
+    }
     for (PortChange& port : change.ports) {
         port.was_stale = ports.at(port.port).stale;
         if (port.after) {
@@ -135,6 +143,8 @@ void State::undo(ChangeSet& change) {
     for (const PortChange& port : change.ports) {
         set_port(port.port, port.after, port.before, port.was_stale);
     }
+    for (const VrfChange& vrf : change.vrfs)
+        set_vrf(vrf.id, vrf.before, vrf.was_stale);
 }
 
 void State::finish(ChangeSet& change) {
@@ -184,7 +194,7 @@ void State::count_route(const RouteKey& key, RouteValue value, int by) {
     owner_counts.routes += static_cast<uint32_t>(by);
     if (value.stale != 0) owner_counts.stale += static_cast<uint32_t>(by);
     const HopSpec& hop = hops.spec(value.hop);
-    if (hop.kind == NextHopSpec::Kind::kPort) {
+    if (hop.has_port()) {
         ports.at(hop.port).routes += static_cast<uint32_t>(by);
     }
 }
@@ -225,6 +235,17 @@ void State::set_group(const GroupKey& key, const GroupRecordPtr& to, bool stale)
     if (to) account(*groups.find(key), 1);
 }
 
+void State::set_vrf(VrfId id, const VrfRecordPtr& to, bool stale) {
+    const auto account = [&](const VrfSlot& slot, uint32_t by) {
+        OwnerCounts& counts = owners.counts(*owners.index(slot.record->intent.owner, false));
+        counts.vrfs += by;
+        if (slot.stale) counts.stale += by;
+    };
+    if (const VrfSlot* slot = vrfs.find(id)) account(*slot, UINT32_MAX);  // minus one
+    vrfs.set(id, to, stale);
+    if (to) account(*vrfs.find(id), 1);
+}
+
 void State::confirm(const ChangeSet& change) {
     const auto confirm_port = [&](PortSlot& slot) {
         if (!slot.stale || !slot.record) return;
@@ -251,6 +272,12 @@ void State::confirm(const ChangeSet& change) {
         groups.set_stale(key, false);
         --owners.counts(*owners.index(slot->record->intent.owner, false)).stale;
     }
+    for (const VrfId id : change.confirmed_vrfs) {
+        const VrfSlot* slot = vrfs.find(id);
+        if (slot == nullptr || !slot->stale) continue;
+        vrfs.set_stale(id, false);
+        --owners.counts(*owners.index(slot->record->intent.owner, false)).stale;
+    }
     if (change.confirmed_owner) confirm_owner(*change.confirmed_owner);
 }
 
@@ -268,6 +295,9 @@ void State::confirm_owner(uint32_t owner_index) {
     }
     for (const auto& [key, slot] : groups.all()) {
         if (slot.record->intent.owner == owners.name(owner_index)) groups.set_stale(key, false);
+    }
+    for (const auto& [id, slot] : vrfs.all()) {
+        if (slot.record->intent.owner == owners.name(owner_index)) vrfs.set_stale(id, false);
     }
     owners.counts(owner_index).stale = 0;
 }
@@ -295,6 +325,10 @@ void State::restore_neighbor(const NeighborKey& key, const NeighborRecord& recor
 
 void State::restore_group(const GroupRecordPtr& record) {
     set_group(record->intent.key, record, true);
+}
+
+void State::restore_vrf(const VrfRecordPtr& record) {
+    set_vrf(record->intent.id, record, true);
 }
 
 void State::restore_route(const RouteKey& key, RouteValue value) {

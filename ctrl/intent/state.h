@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All that owners want, in memory: ports, routes, neighbours, groups, and who owns them.
+// All that owners want, in memory: VRFs, ports, routes, neighbours, groups, and who owns them.
 //
 // Belongs to the control thread. Changed by change sets only: apply() makes one true in memory,
 // then either finish() (it is programmed and stays) or undo(), in reverse order of apply().
@@ -35,10 +35,12 @@ class State {
     RouteTable routes;
     std::map<NeighborKey, NeighborRecord> neighbors;
     GroupTable groups;
+    VrfTable vrfs;
     std::map<std::string, uint16_t, std::less<>> sockets;  // path → port index
     std::map<std::string, uint16_t, std::less<>> taps;     // interface name → port index
     uint64_t revision = 0;
-    bool draining = false;  // no new ports, but the host's own
+    bool draining = false;            // no new ports, but the host's own
+    std::optional<IpPrefix> locator;  // of the node's segments; absent: it has none
 
     // The index of an owner's name. Errors: kLimit.
     Result<uint32_t> owner(std::string_view name) { return owners.index(name, live_changes_ == 0); }
@@ -55,6 +57,7 @@ class State {
     void restore_address(const RouteKey& key, uint16_t port, uint32_t owner);
     void restore_neighbor(const NeighborKey& key, const NeighborRecord& record);
     void restore_group(const GroupRecordPtr& record);
+    void restore_vrf(const VrfRecordPtr& record);
     // Replaces. `value.hop` is pinned by the caller.
     void restore_route(const RouteKey& key, RouteValue value);
     void restore_no_route(const RouteKey& key);
@@ -80,6 +83,7 @@ class State {
     void count_route(const RouteKey& key, RouteValue value, int by);
     void set_neighbor(const NeighborKey& key, const std::optional<NeighborRecord>& to);
     void set_group(const GroupKey& key, const GroupRecordPtr& to, bool stale);
+    void set_vrf(VrfId id, const VrfRecordPtr& to, bool stale);
     void confirm(const ChangeSet& change);
     void confirm_owner(uint32_t owner);
 

@@ -41,6 +41,12 @@ struct StoredGroup {
     uint64_t revision = 0;
 };
 
+struct StoredVrf {
+    VrfId id;
+    std::optional<std::string> json;  // VrfIntent; absent: removed
+    uint64_t revision = 0;
+};
+
 struct StoredMember {
     GroupKey key;
     IpPrefix prefix;
@@ -53,11 +59,12 @@ struct StoreBatch {
     std::vector<StoredNeighbor> neighbors;
     std::vector<StoredGroup> groups;
     std::vector<StoredMember> members;
+    std::vector<StoredVrf> vrfs;
     std::vector<std::string> route_chunks;  // route_chunk.h, in order; later ones win
     bool replace_routes = false;            // the chunks are all there is
     bool empty() const {
         return ports.empty() && neighbors.empty() && groups.empty() && members.empty() &&
-               route_chunks.empty() && !replace_routes;
+               vrfs.empty() && route_chunks.empty() && !replace_routes;
     }
 };
 
@@ -67,6 +74,7 @@ struct StoredIntent {
     std::vector<StoredNeighbor> neighbors;
     std::vector<StoredGroup> groups;
     std::vector<StoredMember> members;
+    std::vector<StoredVrf> vrfs;
     std::vector<std::string> route_chunks;
 };
 

@@ -79,6 +79,13 @@ Result<void> SyncSet::stage(GroupApply request) {
     return {};
 }
 
+Result<void> SyncSet::stage(VrfApply request) {
+    if (auto ok = check_kind(kinds.vrfs, "VRFs"); !ok) return ok;
+    const VrfId number = request.intent.id;
+    vrfs.insert_or_assign(number, std::move(request));
+    return {};
+}
+
 Result<std::shared_ptr<SyncSet>> SyncSets::begin(uint64_t session, std::string owner,
                                                  SyncKinds kinds) {
     for (const auto& [id, set] : open_) {

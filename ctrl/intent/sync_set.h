@@ -26,6 +26,7 @@ struct SyncKinds {
     bool neighbors = true;
     bool security_groups = true;
     bool address_sets = true;
+    bool vrfs = true;
 
     bool has(GroupKind kind) const {
         return kind == GroupKind::kSecurityGroup ? security_groups : address_sets;
@@ -43,6 +44,7 @@ struct SyncSet {
     std::map<std::string, PortApply> ports;
     std::map<std::pair<std::string, IpAddress>, NeighborApply> neighbors;
     std::map<GroupKey, GroupApply> groups;
+    std::map<VrfId, VrfApply> vrfs;
     RouteTable routes;  // value.hop: index of `hops`; value.owner: 1 with force
     std::vector<HopRequest> hops;
     std::map<HopRequest, uint32_t> hop_indexes;
@@ -53,6 +55,7 @@ struct SyncSet {
     Result<void> stage(const RouteApply& request);
     Result<void> stage(NeighborApply request);
     Result<void> stage(GroupApply request);
+    Result<void> stage(VrfApply request);
 };
 
 class SyncSets {

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/netlink/messages.h"
 
+#include "dp/base/limits.h"
+
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/lwtunnel.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
+#include <linux/seg6.h>
+#include <linux/seg6_iptunnel.h>
+#include <linux/seg6_local.h>
 #include <net/if.h>
 #include <sys/socket.h>
 
@@ -100,6 +106,69 @@ std::optional<IpAddress> via_of(const RouteAttributes& attributes, Family family
     return other_address_at(attributes[RTA_VIA]);
 }
 
+// The segments of a seg6 encapsulation. False: it is none that leads into a tunnel of IP.
+bool read_tunnel(const nlattr* encapsulation, HopMessage& hop) {
+    const auto attributes = RouteAttributes::of(mnl_attr_get_payload(encapsulation),
+                                                mnl_attr_get_payload_len(encapsulation));
+    const nlattr* srh = attributes[SEG6_IPTUNNEL_SRH];
+    if (srh == nullptr) return false;
+    const size_t bytes = mnl_attr_get_payload_len(srh);
+    seg6_iptunnel_encap head{};
+    ipv6_sr_hdr header{};
+    if (bytes < sizeof head + sizeof header) return false;
+    const auto* at = static_cast<const char*>(mnl_attr_get_payload(srh));
+    std::memcpy(&head, at, sizeof head);
+    std::memcpy(&header, at + sizeof head, sizeof header);
+    if (head.mode != SEG6_IPTUN_MODE_ENCAP && head.mode != SEG6_IPTUN_MODE_ENCAP_RED) return false;
+    const size_t count = header.first_segment + size_t{1};
+    if (count > kMaxSegments || bytes < sizeof head + sizeof header + count * sizeof(Ip6))
+        return false;
+    hop.reduced = head.mode == SEG6_IPTUN_MODE_ENCAP_RED;
+    hop.segments.resize(count);
+    // The last one of the path stands first.
+    for (size_t i = 0; i < count; ++i)
+        std::memcpy(&hop.segments[count - 1 - i],
+                    at + sizeof head + sizeof header + i * sizeof(Ip6), sizeof(Ip6));
+    return true;
+}
+
+uint8_t byte_at(const nlattr* attribute, uint8_t otherwise) {
+    if (attribute == nullptr || mnl_attr_get_payload_len(attribute) != 1) return otherwise;
+    return mnl_attr_get_u8(attribute);
+}
+
+bool read_segment(const nlattr* encapsulation, HopMessage& hop) {
+    const auto attributes = RouteAttributes::of(mnl_attr_get_payload(encapsulation),
+                                                mnl_attr_get_payload_len(encapsulation));
+    SegmentMessage segment;
+    segment.action = attributes.number(SEG6_LOCAL_ACTION, 0);
+    if (segment.action == 0) return false;
+    segment.table = attributes.number(SEG6_LOCAL_VRFTABLE, attributes.number(SEG6_LOCAL_TABLE, 0));
+    segment.via = address_at(attributes[SEG6_LOCAL_NH6], Family::kIpv6);
+    if (!segment.via) segment.via = address_at(attributes[SEG6_LOCAL_NH4], Family::kIpv4);
+    if (const nlattr* flavors = attributes[SEG6_LOCAL_FLAVORS]; flavors != nullptr) {
+        const auto of_flavors =
+            RouteAttributes::of(mnl_attr_get_payload(flavors), mnl_attr_get_payload_len(flavors));
+        segment.flavors = of_flavors.number(SEG6_LOCAL_FLV_OPERATION, 0);
+        segment.block_bits = byte_at(of_flavors[SEG6_LOCAL_FLV_LCBLOCK_BITS], segment.block_bits);
+        segment.node_bits = byte_at(of_flavors[SEG6_LOCAL_FLV_LCNODE_FN_BITS], segment.node_bits);
+    }
+    hop.segment = segment;
+    return true;
+}
+
+// What a way's encapsulation makes of it; it is not usable by one that we do not know.
+void read_encapsulation(const nlattr* type, const nlattr* encapsulation, HopMessage& hop) {
+    if (type == nullptr) return;
+    bool known = false;
+    if (encapsulation != nullptr && mnl_attr_get_payload_len(type) == sizeof(uint16_t)) {
+        const uint16_t kind = mnl_attr_get_u16(type);
+        if (kind == LWTUNNEL_ENCAP_SEG6) known = read_tunnel(encapsulation, hop);
+        if (kind == LWTUNNEL_ENCAP_SEG6_LOCAL) known = read_segment(encapsulation, hop);
+    }
+    hop.usable = hop.usable && known;
+}
+
 std::vector<HopMessage> multipath(const nlattr* attribute, Family family) {
     std::vector<HopMessage> hops;
     const auto* at = static_cast<const char*>(mnl_attr_get_payload(attribute));
@@ -109,11 +178,11 @@ std::vector<HopMessage> multipath(const nlattr* attribute, Family family) {
         std::memcpy(&head, at, sizeof head);
         if (head.rtnh_len < sizeof head || head.rtnh_len > left) break;
         const auto attributes = RouteAttributes::of(at + sizeof head, head.rtnh_len - sizeof head);
-        hops.push_back(HopMessage{
-            .interface = static_cast<uint32_t>(head.rtnh_ifindex),
-            .via = via_of(attributes, family),
-            .weight = static_cast<uint16_t>(head.rtnh_hops + 1),
-            .usable = (head.rtnh_flags & kDead) == 0 && attributes[RTA_ENCAP_TYPE] == nullptr});
+        hops.push_back(HopMessage{.interface = static_cast<uint32_t>(head.rtnh_ifindex),
+                                  .via = via_of(attributes, family),
+                                  .weight = static_cast<uint16_t>(head.rtnh_hops + 1),
+                                  .usable = (head.rtnh_flags & kDead) == 0});
+        read_encapsulation(attributes[RTA_ENCAP_TYPE], attributes[RTA_ENCAP], hops.back());
         const size_t step = std::min<size_t>(RTNH_ALIGN(head.rtnh_len), left);
         at += step;
         left -= step;
@@ -207,11 +276,12 @@ std::optional<RouteMessage> read_route(const nlmsghdr* message) {
     if (const nlattr* ways = (*attributes)[RTA_MULTIPATH]; ways != nullptr) {
         route.hops = multipath(ways, *family);
     } else if (const uint32_t interface = attributes->number(RTA_OIF, 0); interface != 0) {
-        route.hops.push_back(HopMessage{
-            .interface = interface,
-            .via = via_of(*attributes, *family),
-            .weight = 1,
-            .usable = (head.rtm_flags & kDead) == 0 && (*attributes)[RTA_ENCAP_TYPE] == nullptr});
+        route.hops.push_back(HopMessage{.interface = interface,
+                                        .via = via_of(*attributes, *family),
+                                        .weight = 1,
+                                        .usable = (head.rtm_flags & kDead) == 0});
+        read_encapsulation((*attributes)[RTA_ENCAP_TYPE], (*attributes)[RTA_ENCAP],
+                           route.hops.back());
     }
     std::ranges::sort(route.hops);
     return route;
@@ -239,8 +309,8 @@ std::optional<NextHopMessage> read_next_hop(const nlmsghdr* message) {
     next_hop.hop.interface = attributes->number(NHA_OIF, 0);
     if (const auto family = family_of(attributes->head().nh_family))
         next_hop.hop.via = address_at((*attributes)[NHA_GATEWAY], *family);
-    next_hop.hop.usable =
-        (attributes->head().nh_flags & kDead) == 0 && (*attributes)[NHA_ENCAP_TYPE] == nullptr;
+    next_hop.hop.usable = (attributes->head().nh_flags & kDead) == 0;
+    read_encapsulation((*attributes)[NHA_ENCAP_TYPE], (*attributes)[NHA_ENCAP], next_hop.hop);
     return next_hop;
 }
 

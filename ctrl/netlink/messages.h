@@ -34,12 +34,26 @@ struct NeighborMessage {
     std::optional<Mac> mac;  // where there is an Ethernet one
 };
 
+// A segment of the kernel's (ip-route(8), seg6local), by its own numbers (linux/seg6_local.h).
+struct SegmentMessage {
+    uint32_t action = 0;
+    uint32_t flavors = 0;  // bits 1 << SEG6_LOCAL_FLV_OP_*
+    uint8_t block_bits = 32;
+    uint8_t node_bits = 16;
+    uint32_t table = 0;  // 0: none
+    std::optional<IpAddress> via;
+    auto operator<=>(const SegmentMessage&) const = default;
+};
+
 // One way of a route.
 struct HopMessage {
     uint32_t interface = 0;
     std::optional<IpAddress> via;  // absent: on the link; of either family (RFC 5549)
     uint16_t weight = 1;
-    bool usable = true;  // not dead, and without an encapsulation that we do not know
+    bool usable = true;         // not dead, and without an encapsulation that we do not know
+    std::vector<Ip6> segments;  // it leads into a tunnel by these, wherever its interface does
+    bool reduced = false;       // the tunnel's header leaves the first one out
+    std::optional<SegmentMessage> segment;
     auto operator<=>(const HopMessage&) const = default;
 };
 

@@ -52,10 +52,12 @@ ForwardingPlane::ForwardingPlane(Publisher& publisher, Fib& fib, Devices& device
       router_(router),
       next_hops_(publisher),
       groups_(publisher),
+      tunnels_(next_hops_, fib, groups_),
       firewall_(publisher, tables.sets),
       generations_(tables.generations),
       queue_counts_(publisher.workers()) {
     devices_.on_event([this](const DeviceEvent& event) { handle(event); });
+    tunnels_.on_reach([this](NextHopId tunnel) { tunnel_reach_changed(tunnel); });
 }
 
 ForwardingPlane::~ForwardingPlane() {
@@ -297,7 +299,7 @@ Result<void> ForwardingPlane::add_host_route(Port& owner, PortId id, VrfId vrf,
                                              const IpAddress& address) {
     const Result<NextHopId> next_hop = next_hops_.acquire(local_next_hop(id, std::nullopt));
     if (!next_hop) return tl::unexpected<Error>(next_hop.error());
-    if (auto added = fib_.add(vrf, host_prefix(address), *next_hop); !added) {
+    if (auto added = put_route(vrf, host_prefix(address), *next_hop); !added) {
         next_hops_.release(*next_hop);
         return added;
     }
@@ -352,10 +354,10 @@ void ForwardingPlane::address_announced(PortId id, const IpAddress& address) {
     if (held != held_.end() && held->second.port == id) return;
     // A route that stands there otherwise is a fixed address or an owner's: it stays.
     const auto present = fib_.get(intent->vrf, host_prefix(address));
-    if (held == held_.end() && present && !is_group(*present)) return;
+    if (held == held_.end() && present && !is_learned(*present)) return;
     const Result<NextHopId> next_hop = next_hops_.acquire(local_next_hop(id, pair->mac));
     if (!next_hop) return;
-    if (!fib_.add(intent->vrf, host_prefix(address), *next_hop)) {
+    if (!put_route(intent->vrf, host_prefix(address), *next_hop)) {
         next_hops_.release(*next_hop);
         return;
     }
@@ -503,24 +505,12 @@ std::vector<std::pair<PortId, uint16_t>> ForwardingPlane::queues_of_worker(size_
     return queues;
 }
 
-Result<NextHopId> ForwardingPlane::acquire_next_hop(const NextHopSpec& spec) {
-    return next_hops_.acquire(spec);
-}
-
-// No flow may go on by the id when it leads elsewhere.
-void ForwardingPlane::release_next_hop(NextHopId id) {
-    changed_routes_.merge(learned_untold_);
-    learned_untold_.clear();
-    raise_routes();
-    next_hops_.release(id);
-}
-
 void ForwardingPlane::set_neighbor(PortId id, const IpAddress& address, std::optional<Mac> mac) {
     next_hops_.set_neighbor(id, address, mac);
 }
 
 Result<void> ForwardingPlane::set_route(VrfId vrf, const IpPrefix& prefix, NextHopId next_hop) {
-    auto added = fib_.add(vrf, prefix, next_hop);
+    auto added = put_route(vrf, prefix, next_hop);
     if (added) routes_changed(vrf);
     if (!added || !prefix.is_host() || held_.empty()) return added;
     // An owner's route wins over a holder of the same address.
@@ -535,7 +525,7 @@ void ForwardingPlane::remove_route(VrfId vrf, const IpPrefix& prefix) {
 // Of an owner: a learnt route that stood behind it takes its place.
 void ForwardingPlane::drop_route(VrfId vrf, const IpPrefix& prefix) {
     const auto learned = learned_route_(vrf, prefix);
-    if (!learned || !fib_.add(vrf, prefix, *learned)) fib_.remove(vrf, prefix);
+    if (!learned || !put_route(vrf, prefix, *learned)) take_route(vrf, prefix);
     routes_changed(vrf);
 }
 

@@ -14,6 +14,7 @@
 #include "ctrl/plane/next_hop_groups.h"
 #include "ctrl/plane/next_hops.h"
 #include "ctrl/plane/plane.h"
+#include "ctrl/plane/tunnels.h"
 #include "ctrl/publish/publisher.h"
 #include "dp/abi/generations.h"
 
@@ -105,6 +106,21 @@ class ForwardingPlane final : public Plane {
     // Told when an uplink's link comes or goes.
     void on_link(std::function<void(PortId)> hook) { link_hook_ = std::move(hook); }
 
+    // ---- Segment routing (segment_routing.cc) ----
+
+    // Before any tunnel or segment. What is addressed to the locator and to none of its segments
+    // is dropped for that reason. Errors: kLimit.
+    Result<void> enable_segment_routing(const IpPrefix& locator, const TunnelSettings& settings);
+    bool routes_segments() const { return routes_segments_; }
+    // How the underlay reaches a segment now.
+    Reach reach(const Ip6& segment) const { return tunnels_.look(segment); }
+    // Told when that has changed for a tunnel.
+    void on_reach(std::function<void()> hook) { reach_hook_ = std::move(hook); }
+    // See NextHops::on_counter_freed().
+    void on_sid_counter_freed(std::function<void(uint16_t)> hook) {
+        next_hops_.on_counter_freed(std::move(hook));
+    }
+
     // A VM announced `address` (gratuitous ARP or unsolicited NA, checked by the worker against
     // the port's sources). If it is an allowed pair, its route moves to that port.
     void address_announced(PortId port, const IpAddress& address);
@@ -162,6 +178,17 @@ class ForwardingPlane final : public Plane {
         const PortIntent& intent() const { return std::get<PortIntent>(spec); }
     };
 
+    // Paths of one next hop that share its packets.
+    struct TunnelPath {
+        NextHopId tunnel;
+        Ip6 segment;  // the first
+        uint16_t weight;
+    };
+    struct TunnelGroup {
+        std::vector<TunnelPath> paths;
+        std::set<VrfId> vrfs;  // in which routes have led to it
+    };
+
     static int64_t unix_ms();
     Port& port(PortId id) { return *ports_.at(id); }
     Result<PortId> allocate_id();
@@ -179,6 +206,14 @@ class ForwardingPlane final : public Plane {
     PortId find_uplink(const std::string& name) const;
     void add_vlan(PortId uplink, uint16_t vlan, PortId id);
     void routes_changed(VrfId vrf);
+    Result<void> put_route(VrfId vrf, const IpPrefix& prefix, NextHopId hop);
+    void take_route(VrfId vrf, const IpPrefix& prefix);
+    // Of a route that the kernel's routing put there, not an owner.
+    bool is_learned(NextHopId hop) const { return is_group(hop) && !tunnel_groups_.contains(hop); }
+    Result<NextHopId> acquire_tunnel_group(const NextHopSpec& spec);
+    void release_tunnel_group(NextHopId id);
+    void evaluate_tunnels(NextHopId id, const TunnelGroup& group);
+    void tunnel_reach_changed(NextHopId tunnel);
     void raise_routes();
     void raise_epoch_when_acknowledged();
     void end_holder(VrfId vrf, const IpAddress& address);
@@ -200,6 +235,9 @@ class ForwardingPlane final : public Plane {
     RouterIdentity router_;
     NextHops next_hops_;
     NextHopGroups groups_;
+    Tunnels tunnels_;
+    bool routes_segments_ = false;
+    std::map<NextHopId, TunnelGroup> tunnel_groups_;
     std::unique_ptr<PortConfig> resolver_;
     std::set<VrfId> learned_vrfs_;    // that learnt routes stand in
     std::set<VrfId> learned_untold_;  // whose learnt routes have changed, and flows do not know
@@ -225,6 +263,7 @@ class ForwardingPlane final : public Plane {
     LearnedRoute learned_route_ = [](VrfId, const IpPrefix&) { return std::nullopt; };
     std::function<void(PortId)> link_hook_ = [](PortId) {};
     std::function<void(PortId)> gone_hook_ = [](PortId) {};
+    std::function<void()> reach_hook_ = [] {};
 };
 
 }  // namespace slash32

@@ -7,12 +7,14 @@
 #pragma once
 
 #include "ctrl/intent/model.h"
+#include "ctrl/plane/encapsulation.h"
 #include "ctrl/publish/publisher.h"
 #include "dp/abi/adjacency.h"
 #include "dp/base/result.h"
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -37,9 +39,18 @@ class NextHops {
   public:
     explicit NextHops(Publisher& publisher);
 
-    // REQUIRES: the spec's port has a link. Errors: kLimit.
+    // Of tunnels made from now on.
+    void set_tunnel_settings(const TunnelSettings& settings) { tunnel_settings_ = settings; }
+
+    // A tunnel has one path here; it leads nowhere until set_underlay(). A segment that forwards
+    // holds the next hop that it forwards over. REQUIRES: the spec's port has a link. Errors:
+    // kLimit.
     Result<NextHopId> acquire(const NextHopSpec& spec);
     void release(NextHopId id);
+    // The way of a tunnel's outer packets and the MTU of its link; kNoNextHop: there is none.
+    void set_underlay(NextHopId tunnel, NextHopId underlay, uint16_t mtu);
+    // Told when a segment's counter is nobody's any more.
+    void on_counter_freed(std::function<void(uint16_t)> hook) { counter_freed_ = std::move(hook); }
 
     // Sets or changes what the adjacencies over a port take from it.
     void set_link(PortId port, const PortLink& link);
@@ -72,9 +83,19 @@ class NextHops {
         NextHopSpec spec;
         Adjacency adjacency;
         uint32_t references = 0;
+        // What the adjacency refers to.
+        std::shared_ptr<const Encapsulation> encapsulation;
+        std::shared_ptr<const LocalSid> sid;
+        NextHopId underlay;  // of a tunnel
+        uint16_t underlay_mtu = 0;
     };
 
-    Adjacency compile(NextHopId id, const NextHopSpec& spec) const;
+    Result<NextHopId> allocate();
+    Result<Entry> make_entry(const NextHopSpec& spec);
+    Result<std::shared_ptr<const LocalSid>> make_sid(const NextHopSpec& spec);
+    void dismiss(const Entry& entry);
+
+    Adjacency compile(NextHopId id, const Entry& entry) const;
     Adjacency compile_over(NextHopId id, const NextHopSpec& spec) const;
     void republish_neighbor(PortId port, const IpAddress& address);
     void publish(NextHopId id);
@@ -83,6 +104,10 @@ class NextHops {
     Publisher& publisher_;
     std::vector<Entry> entries_;   // by id; 0 is never used
     std::vector<NextHopId> free_;  // ids that nobody refers to any more
+    std::vector<uint16_t> free_counters_;
+    uint16_t next_counter_ = 1;
+    TunnelSettings tunnel_settings_;
+    std::function<void(uint16_t)> counter_freed_ = [](uint16_t) {};
     std::map<NextHopSpec, NextHopId> by_spec_;
     std::map<PortId, PortLink> links_;
     std::map<std::pair<PortId, IpAddress>, Mac> neighbors_;

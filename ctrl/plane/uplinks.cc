@@ -101,6 +101,7 @@ void ForwardingPlane::learn_neighbor(PortId uplink, const IpAddress& address,
 
 void ForwardingPlane::set_hop_group(NextHopId group, std::vector<GroupMember> members) {
     if (!groups_.set_members(group, std::move(members))) return;
+    tunnels_.group_changed(group);
     for (const VrfId vrf : learned_vrfs_)
         routes_changed(vrf);
 }
@@ -111,8 +112,8 @@ void ForwardingPlane::remove_hop_group(NextHopId group) {
 
 Result<void> ForwardingPlane::learn_route(VrfId vrf, const IpPrefix& prefix, NextHopId group) {
     const auto present = fib_.get(vrf, prefix);
-    if (present && !is_group(*present)) return {};  // an owner's
-    auto added = fib_.add(vrf, prefix, group);
+    if (present && !is_learned(*present)) return {};  // an owner's
+    auto added = put_route(vrf, prefix, group);
     if (!added) return added;
     learned_vrfs_.insert(vrf);
     learned_untold_.insert(vrf);
@@ -121,8 +122,8 @@ Result<void> ForwardingPlane::learn_route(VrfId vrf, const IpPrefix& prefix, Nex
 
 void ForwardingPlane::forget_route(VrfId vrf, const IpPrefix& prefix) {
     const auto present = fib_.get(vrf, prefix);
-    if (!present || !is_group(*present)) return;
-    fib_.remove(vrf, prefix);
+    if (!present || !is_learned(*present)) return;
+    take_route(vrf, prefix);
     learned_untold_.insert(vrf);
 }
 

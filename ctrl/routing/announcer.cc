@@ -47,6 +47,12 @@ Result<std::unique_ptr<Announcer>> Announcer::start(asio::io_context& io, Option
                                             .changed = [self] { self->reconcile_soon(kSettle); }});
     if (!monitor) return tl::unexpected<Error>(monitor.error());
     self->monitor_ = std::move(*monitor);
+    if (self->options_.locator) {
+        ++self->wanted_[KernelRoute{.prefix = *self->options_.locator,
+                                    .table = self->options_.table,
+                                    .metric = self->options_.metric,
+                                    .interface = 0}];
+    }
     self->reconcile();
     self->hold_timer_.expires_after(self->options_.hold);
     self->hold_timer_.async_wait([self](const asio::error_code& error) {

@@ -24,6 +24,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,7 +38,8 @@ class Announcer final : public AnnounceService {
         uint32_t table = 254;  // of ports that name none
         uint32_t metric = 1;   // not 0, which the kernel would turn into another
         uint8_t protocol = 0;
-        std::chrono::seconds hold{0};  // how long what stands from before is left alone
+        std::chrono::seconds hold{0};     // how long what stands from before is left alone
+        std::optional<IpPrefix> locator;  // of the node's segments: announced as long as we run
     };
 
     // In the network namespace of this thread; the interface may come later. Errors: kUnavailable.

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/routing/hop_sets.h"
 
+#include <linux/seg6_local.h>
+
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace slash32 {
 
@@ -119,20 +123,89 @@ std::vector<HopMessage> HopSets::hops_of(const Ways& ways) const {
     return hops;
 }
 
-// A way over a link that is down, or to a neighbour that does not answer, is taken only where there
-// is no better one: what becomes of packets then says why.
-void HopSets::add_way(const HopMessage& hop, Wanted& usable, Wanted& doubtful) const {
+// The kernel's segments that are ours, too (linux/seg6_local.h).
+std::optional<NextHopSpec> HopSets::segment_of(const HopMessage& hop) const {
+    const SegmentMessage& segment = *hop.segment;
+    constexpr std::pair<uint32_t, SidBehavior> kBehaviors[] = {
+        {SEG6_LOCAL_ACTION_END, SidBehavior::kEnd},
+        {SEG6_LOCAL_ACTION_END_X, SidBehavior::kEndX},
+        {SEG6_LOCAL_ACTION_END_DT4, SidBehavior::kEndDt4},
+        {SEG6_LOCAL_ACTION_END_DT6, SidBehavior::kEndDt6},
+        {SEG6_LOCAL_ACTION_END_DT46, SidBehavior::kEndDt46},
+        {SEG6_LOCAL_ACTION_END_DX4, SidBehavior::kEndDx4},
+        {SEG6_LOCAL_ACTION_END_DX6, SidBehavior::kEndDx6}};
+    const auto* behavior =
+        std::ranges::find(kBehaviors, segment.action, &std::pair<uint32_t, SidBehavior>::first);
+    if (behavior == std::end(kBehaviors)) return std::nullopt;
+    SidIntent sid{.sid = {IpAddress(Ip6{}), 128}, .behavior = behavior->second};
+    constexpr std::pair<unsigned, SidFlavor> kFlavors[] = {
+        {SEG6_LOCAL_FLV_OP_PSP, kSidPsp},
+        {SEG6_LOCAL_FLV_OP_USP, kSidUsp},
+        {SEG6_LOCAL_FLV_OP_USD, kSidUsd},
+        {SEG6_LOCAL_FLV_OP_NEXT_CSID, kSidNextCsid}};
+    for (const auto& [bit, flavor] : kFlavors)
+        if ((segment.flavors >> bit & 1) != 0) sid.flavors |= flavor;
+    if ((sid.flavors & kSidNextCsid) != 0) {
+        sid.block_bits = segment.block_bits;
+        sid.sid.length = static_cast<uint8_t>(segment.block_bits + segment.node_bits);
+        if (sid.sid.length >= sid.sid.address.bits()) return std::nullopt;
+    }
+    NextHopSpec spec{.kind = NextHopSpec::Kind::kSid};
+    if (segment.table != 0) {
+        const auto table = tables_.find(segment.table);
+        if (table == tables_.end()) return std::nullopt;
+        sid.vrf = table->second;
+    }
+    if (segment.via) {
+        const auto port = port_of(hop.interface);
+        if (!port) return std::nullopt;
+        spec.port = *port;
+        spec.via = segment.via;
+    }
+    spec.segment_routing.sid = sid;
+    return spec;
+}
+
+std::optional<NextHopSpec> HopSets::spec_of(const HopMessage& hop) const {
+    const bool by_segments = hop.segment || !hop.segments.empty();
+    if (!hop.usable || (by_segments && !plane_.routes_segments())) return std::nullopt;
+    if (hop.segment) return segment_of(hop);
+    if (!hop.segments.empty()) {
+        NextHopSpec spec{.kind = NextHopSpec::Kind::kTunnel};
+        spec.segment_routing.paths = {{.segments = hop.segments, .reduced = hop.reduced}};
+        return spec;
+    }
     const auto port = port_of(hop.interface);
-    if (!port || !hop.usable) return;
-    NextHopSpec spec{.kind = hop.via ? NextHopSpec::Kind::kPort : NextHopSpec::Kind::kGlean,
-                     .port = *port,
-                     .via = hop.via,
-                     .mac = {}};
-    const bool up = plane_.actual(*port).state == PortState::kRunning;
-    const bool answers = !hop.via || !failed_.contains({*port, *hop.via});
-    Wanted& ways = up && answers ? usable : doubtful;
-    if (ways.size() < kMaxGroupMembers || ways.contains(spec))
-        ways[spec] = static_cast<uint16_t>(ways[spec] + hop.weight);
+    if (!port) return std::nullopt;
+    return NextHopSpec{.kind = hop.via ? NextHopSpec::Kind::kPort : NextHopSpec::Kind::kGlean,
+                       .port = *port,
+                       .via = hop.via,
+                       .mac = {}};
+}
+
+bool HopSets::is_doubtful(const HopMessage& hop, const NextHopSpec& spec) const {
+    if (spec.kind == NextHopSpec::Kind::kTunnel)
+        return plane_.reach(hop.segments.front()) == Reach::kNone;
+    if (spec.kind == NextHopSpec::Kind::kSid) return false;
+    const bool up = plane_.actual(spec.port).state == PortState::kRunning;
+    return !up || (hop.via && failed_.contains({spec.port, *hop.via}));
+}
+
+// A way over a link that is down, to a neighbour that does not answer, or by a tunnel to nowhere,
+// is taken only where there is no better one: what becomes of packets then says why.
+void HopSets::add_way(const HopMessage& hop, Wanted& usable, Wanted& doubtful) const {
+    const auto spec = spec_of(hop);
+    if (!spec) return;
+    Wanted& ways = is_doubtful(hop, *spec) ? doubtful : usable;
+    if (ways.size() < kMaxGroupMembers || ways.contains(*spec))
+        ways[*spec] = static_cast<uint16_t>(ways[*spec] + hop.weight);
+}
+
+void HopSets::refresh_tunnels() {
+    evaluate_where([this](const Ways& ways) {
+        return std::ranges::any_of(hops_of(ways),
+                                   [](const HopMessage& hop) { return !hop.segments.empty(); });
+    });
 }
 
 HopSets::Wanted HopSets::members_of(const Ways& ways) const {

@@ -32,7 +32,9 @@ class HopSets {
   public:
     using Id = uint32_t;
 
-    explicit HopSets(ForwardingPlane& plane) : plane_(plane) {}
+    // `tables`: of the kernel, with the VRF of each.
+    HopSets(ForwardingPlane& plane, std::map<uint32_t, VrfId> tables)
+        : plane_(plane), tables_(std::move(tables)) {}
     HopSets(const HopSets&) = delete;
     HopSets& operator=(const HopSets&) = delete;
 
@@ -63,6 +65,8 @@ class HopSets {
     // The port's link, or whether a neighbour on it answers, has changed.
     void refresh(PortId port);
     void set_failed(PortId port, const IpAddress& neighbor, bool failed);
+    // Whether the underlay leads to some tunnel's first segment has changed.
+    void refresh_tunnels();
 
   private:
     struct Set {
@@ -78,12 +82,17 @@ class HopSets {
     bool leads_over(const Ways& ways, uint32_t interface) const;
     Wanted members_of(const Ways& ways) const;
     void add_way(const HopMessage& hop, Wanted& usable, Wanted& doubtful) const;
+    // The next hop of a way; nothing: it leads nowhere.
+    std::optional<NextHopSpec> spec_of(const HopMessage& hop) const;
+    std::optional<NextHopSpec> segment_of(const HopMessage& hop) const;
+    bool is_doubtful(const HopMessage& hop, const NextHopSpec& spec) const;
     void evaluate(Set& set);
     template <typename Concerns>
     void evaluate_where(Concerns&& concerns);
     void count_want(const NextHopSpec& spec, int by);
 
     ForwardingPlane& plane_;
+    const std::map<uint32_t, VrfId> tables_;
     WantHook want_ = [](PortId, const IpAddress&, bool) {};
     std::map<Ways, Id> by_ways_;
     std::map<Id, Set> sets_;

@@ -58,7 +58,8 @@ FollowedRoute followed_route(const KernelRoutes::Route& route, const HopSets& se
                         .resolved = sets.resolved(route.set)};
     shown.ways.reserve(ways.hops.size());
     for (const HopMessage& hop : ways.hops)
-        shown.ways.push_back({interface_name(hop.interface), hop.via, hop.weight});
+        shown.ways.push_back({interface_name(hop.interface), hop.via, hop.weight, hop.segments,
+                              hop.segment.has_value()});
     return shown;
 }
 

@@ -30,7 +30,7 @@ bool is_of_the_link(const IpPrefix& prefix) {
 }
 
 bool same_way(const HopMessage& a, const HopMessage& b) {
-    return a.interface == b.interface && a.via == b.via;
+    return a.interface == b.interface && a.via == b.via && a.segments == b.segments;
 }
 
 }  // namespace

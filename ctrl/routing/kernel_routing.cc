@@ -15,12 +15,14 @@ constexpr auto kFlowPause = std::chrono::milliseconds(20);
 KernelRouting::KernelRouting(asio::io_context& io, ForwardingPlane& plane, Options options)
     : plane_(plane),
       uplinks_(std::move(options.uplinks)),
-      sets_(plane),
+      sets_(plane, options.routes.tables),
       routes_(plane, sets_, std::move(options.routes)),
+      tunnel_timer_(io),
       flow_timer_(io) {}
 
 KernelRouting::~KernelRouting() {
     plane_.on_link([](PortId) {});
+    plane_.on_reach([] {});
     plane_.on_owner_route_gone([](VrfId, const IpPrefix&) { return std::nullopt; });
 }
 
@@ -36,6 +38,7 @@ Result<std::unique_ptr<KernelRouting>> KernelRouting::start(asio::io_context& io
         self->neighbors_->want(port, address, wanted);
     });
     plane.on_link([self](PortId port) { self->sets_.refresh(port); });
+    plane.on_reach([self] { self->refresh_tunnels_soon(); });
     auto mirror = KernelMirror::start(io, *self);
     if (!mirror) return tl::unexpected<Error>(mirror.error());
     self->mirror_ = std::move(*mirror);
@@ -102,6 +105,14 @@ void KernelRouting::dump_ends() {
         sets_.remove_object(*at);
         at = objects_.erase(at);
     }
+}
+
+// Not from within the change of a route that has brought it about.
+void KernelRouting::refresh_tunnels_soon() {
+    tunnel_timer_.expires_after(std::chrono::milliseconds(0));
+    tunnel_timer_.async_wait([this](const asio::error_code& error) {
+        if (!error) sets_.refresh_tunnels();
+    });
 }
 
 void KernelRouting::settled() {

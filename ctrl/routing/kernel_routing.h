@@ -58,6 +58,7 @@ class KernelRouting final : public KernelListener {
     void settled() override;
     void set_sources();
     void tell_flows();
+    void refresh_tunnels_soon();
 
     ForwardingPlane& plane_;
     const std::map<std::string, PortId> uplinks_;
@@ -71,6 +72,7 @@ class KernelRouting final : public KernelListener {
     std::set<uint32_t> told_objects_;  // in the present dump
     bool dumping_ = false;
     bool addresses_changed_ = false;
+    asio::steady_timer tunnel_timer_;
     asio::steady_timer flow_timer_;
     bool flow_timer_runs_ = false;
     std::unique_ptr<KernelMirror> mirror_;  // goes first

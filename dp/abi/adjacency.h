@@ -19,18 +19,28 @@ enum class AdjacencyKind : uint8_t {
     kIncomplete = 4,   // a neighbour whose MAC is not known
     kHost = 5,         // an address of the host's own
     kGlean = 6,        // an on-link address: whoever has it is a neighbour yet to be found
+    kTunnel = 7,       // into an encapsulation, then on by `underlay`
+    kSegment = 8,      // a segment of this node
 };
+
+struct Encapsulation;  // dp/abi/srv6.h
+struct LocalSid;
 
 struct Adjacency {
     AdjacencyKind kind = AdjacencyKind::kNone;
     bool resolves =
         false;  // kIncomplete, kGlean: control is given the packets, and asks for the MAC
     PortId port;
-    uint16_t mtu = 0;  // of the IP packet, bytes
+    uint16_t mtu = 0;  // of the IP packet, bytes; kTunnel: of the inner one
     Mac destination;   // where `resolves`: the id of this adjacency, by unresolved_mac()
     Mac source;
+    NextHopId underlay;  // kTunnel: an adjacency or a group; kNoNextHop: none leads there now
+    union {
+        const Encapsulation* encapsulation = nullptr;  // kTunnel
+        const LocalSid* sid;                           // kSegment
+    };
 };
-static_assert(sizeof(Adjacency) == 18 && std::is_trivially_copyable_v<Adjacency>);
+static_assert(sizeof(Adjacency) == 32 && std::is_trivially_copyable_v<Adjacency>);
 
 // Out of some port.
 inline bool leads_out(const Adjacency& adjacency) {

@@ -66,10 +66,17 @@ struct StageCounters {
     Counter bursts;
 };
 
+// Of one local segment on one worker.
+struct SidCounters {
+    Counter packets;  // that it has processed, those dropped for it included
+    Counter bytes;    // of the IPv6 packets
+};
+
 struct WorkerCounterBlock {
     WorkerCounters worker;
     std::array<Counter, kMaxRules> rules;          // by RuleId: packets that it decided
     std::array<PortCounters, kMaxPorts> ports;     // by PortId
+    std::array<SidCounters, kMaxSids> sids;        // by LocalSid::counter
     std::array<StageCounters, kMaxStages> stages;  // as kMeasuredStages (dp/worker/pipeline.h)
 };
 

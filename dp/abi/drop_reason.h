@@ -42,6 +42,15 @@ namespace slash32 {
     X(kDhcpServer, "dhcp_server", "DHCP server message from a VM")                                 \
     X(kRouterAdvertisement, "router_advertisement", "router advertisement or redirect from a VM")  \
     X(kSegmentRouting, "segment_routing", "segment routing header from a VM")                      \
+    X(kVmToSegment, "vm_to_segment", "from a VM to an address where segments are")                 \
+    /* Segment routing */                                                                         \
+    X(kOutsideDomain, "outside_domain", "SRv6 from a source outside the SR domain")                \
+    X(kBadSegmentHeader, "bad_segment_header", "segment routing header is malformed")              \
+    X(kUnknownSegment, "unknown_segment", "to this node's locator, but to none of its segments")   \
+    X(kSegmentsLeft, "segments_left", "has segments left where its SID wants none, or none")       \
+    X(kSegmentPayload, "segment_payload", "carries what its SID is not for")                       \
+    X(kEcnMismatch, "ecn_mismatch", "congestion met by a packet that cannot tell of it")           \
+    X(kNoSegmentRoute, "no_segment_route", "no route to the first segment of its tunnel")          \
     /* Filter */                                                                                  \
     X(kNoGroup, "no_group", "port without security groups passes nothing but ARP, ND and DHCP")    \
     X(kDeniedEgress, "denied_egress", "no rule of the source port allows it")                      \

@@ -34,6 +34,8 @@ inline constexpr size_t kMaxAdjacencies = 65536;                   // ids below 
 inline constexpr size_t kMaxNextHopGroups = 16384;                 // ids behind those
 inline constexpr size_t kGroupBuckets = 256;                       // of a group, shared out
 inline constexpr size_t kMaxGroupMembers = 64;
+inline constexpr size_t kMaxSegments = 8;                  // of a tunnel
+inline constexpr size_t kMaxSids = 8192;                   // local segments, for counters
 inline constexpr size_t kMaxHostRoutes = size_t{1} << 20;  // per address family
 inline constexpr size_t kMaxPrefixes = size_t{1} << 20;    // per address family, all VRFs
 

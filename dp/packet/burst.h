@@ -33,6 +33,7 @@ enum PacketFlag : uint16_t {
     kPartialChecksum = 1u << 7,       // the TCP or UDP checksum is left for us or the receiver
     kLargeSegment = 1u << 8,          // to be cut into TCP segments of mbuf->tso_segsz
     kMustFragment = 1u << 9,          // IPv4, larger than the MTU, and may be fragmented
+    kDecapsulated = 1u << 11,         // came in a tunnel
     kPacketList = 1u << 10,           // the slot holds a PacketList: what the packet was cut into
 };
 
@@ -51,6 +52,7 @@ struct PacketMeta {
     uint8_t fragment_header = 0;  // IPv6: where it stands, in 8 bytes from the IPv6 header; 0: none
     bool has(uint16_t any_of) const { return (flags & any_of) != 0; }
 };
+static_assert(sizeof(PacketMeta) == 24);
 
 // The masks of kinds are set by the parse stage, so that a stage visits only what concerns it.
 struct Burst {
@@ -66,14 +68,17 @@ struct Burst {
     uint32_t fragments = 0;        // parts of fragmented packets
     uint32_t group = 0;    // IP packets to a group, or with a link-local or unspecified address
     uint32_t foreign = 0;  // neither ARP nor IP, from an uplink that the host has a view of
+    uint32_t steered = 0;  // next_hop is given: the destination is not looked up
     // Set by the find_flows stage: what is left to be done for a packet.
     uint32_t miss = 0;           // it has no flow
     uint32_t unrouted = 0;       // its route must be looked up
     uint32_t judge_egress = 0;   // the source port's policy must be asked
     uint32_t judge_ingress = 0;  // the destination port's
+    uint32_t tunnel = 0;         // enters a tunnel; set by the route stage
     uint32_t offload = 0;        // chained, or has kPartialChecksum, kLargeSegment or kMustFragment
     std::array<rte_mbuf*, kBurstSize> packets;
     std::array<PacketMeta, kBurstSize> meta;
+    std::array<VrfId, kBurstSize> vrfs;  // whose routes each goes by
 };
 
 // Calls f(index) for each bit that is set now; f may change the mask it was taken from.

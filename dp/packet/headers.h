@@ -115,8 +115,10 @@ enum Protocol : uint8_t {
     kProtoHopByHop = 0,
     kProtoIcmp = 1,
     kProtoIgmp = 2,
+    kProtoIpv4 = 4,
     kProtoTcp = 6,
     kProtoUdp = 17,
+    kProtoIpv6 = 41,
     kProtoRouting = 43,
     kProtoFragment = 44,
     kProtoEsp = 50,
@@ -127,6 +129,23 @@ enum Protocol : uint8_t {
     kProtoOspf = 89,
     kProtoSctp = 132,
 };
+
+// RFC 8754 section 2. Behind it stand `last_entry` + 1 segments, the last one of the path first,
+// then TLVs.
+struct SegmentRoutingHeader {
+    uint8_t next_header;
+    uint8_t length;  // in units of 8 bytes beyond the first 8
+    uint8_t routing_type;
+    uint8_t segments_left;
+    uint8_t last_entry;
+    uint8_t flags;
+    Wire<Be16> tag;
+
+    uint32_t bytes() const { return (length + 1u) * 8; }
+    const Ip6* segments() const { return reinterpret_cast<const Ip6*>(this + 1); }
+};
+static_assert(sizeof(SegmentRoutingHeader) == 8 && alignof(SegmentRoutingHeader) == 1);
+inline constexpr uint8_t kSegmentRoutingType = 4;
 
 struct TcpHeader {
     Wire<Be16> source;

@@ -35,7 +35,6 @@ Refusal walk_options(const uint8_t* options, uint32_t length, bool hop_by_hop, u
 
 Refusal routing_header(const Ipv6Extension& header, uint16_t& flags) {
     constexpr uint8_t kSourceRouteType = 0;
-    constexpr uint8_t kSegmentRoutingType = 4;
     flags |= kRoutingHeader;
     if (header.routing_type == kSourceRouteType) return DropReason::kSourceRoute;  // RFC 5095
     if (header.routing_type == kSegmentRoutingType) flags |= kSegmentRoutingHeader;

@@ -13,6 +13,7 @@
 #include "dp/abi/host_class.h"
 #include "dp/abi/next_hop_group.h"
 #include "dp/abi/port.h"
+#include "dp/abi/srv6.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
 #include "dp/packet/burst.h"
@@ -38,8 +39,9 @@ struct FlowScratch {
     std::array<FragmentHead, kBurstSize> heads;     // of later parts of fragmented packets
     std::array<PolicyVerdict, kBurstSize> egress;   // of the source port's policy
     std::array<PolicyVerdict, kBurstSize> ingress;  // of the destination port's
-    uint32_t epoch = 0;                             // loaded before any table was read
-    uint32_t routes = 0;                            // generation of the VRF's routes, the same
+    // Of packets without a flow: generation of their VRF's routes, loaded before those were read.
+    std::array<uint32_t, kBurstSize> routes;
+    uint32_t epoch = 0;  // loaded before any table was read
 };
 
 struct WorkerContext {
@@ -56,7 +58,8 @@ struct WorkerContext {
     FibView fib;
     AddressSetView sets;
     const Generations* generations = nullptr;
-    uint32_t policy_ports = 0;  // ports with a policy: without any there is nothing to track
+    const SrDomain* domain = nullptr;  // nullptr: there is no segment routing
+    uint32_t policy_ports = 0;         // ports with a policy: without any there is nothing to track
     WorkerCounterBlock* counters = nullptr;
 
     rte_mempool* pool = nullptr;          // for segments and answers
@@ -75,6 +78,9 @@ struct WorkerContext {
 
     // Large, so behind what every packet needs.
     FlowScratch scratch;
+    // Of packets that enter a tunnel: the adjacency they leave by, and the inner ones' path_hash().
+    std::array<NextHopId, kBurstSize> underlays;
+    std::array<uint32_t, kBurstSize> path_hashes;
     FlowTable flows;  // none: every packet is a first one (`explain`)
     FragmentTable fragments;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dp/stage/disposition.h"
 
+#include "dp/packet/packet_list.h"
 #include "dp/stage/capture.h"
 
 #include <rte_ring.h>
@@ -28,6 +29,15 @@ void drop(WorkerContext& context, Burst& burst, unsigned i, DropReason reason) {
     drop_received(context, burst.in->id, burst.packets[i], reason);
 }
 
+void drop_list(WorkerContext& context, Burst& burst, unsigned i, DropReason reason) {
+    leave(burst, i);
+    for (rte_mbuf* packet = burst.packets[i]; packet != nullptr;) {
+        rte_mbuf* next = next_packet(packet);
+        drop_received(context, burst.in->id, packet, reason);
+        packet = next;
+    }
+}
+
 void drop_all(WorkerContext& context, Burst& burst, uint32_t mask, DropReason reason) {
     for_each_packet(mask, [&](unsigned i) { drop(context, burst, i, reason); });
 }
@@ -47,6 +57,7 @@ void reply(WorkerContext& context, Burst& burst, unsigned i) {
     burst.meta[i].flags = 0;
     burst.meta[i].out_port = burst.in->id;
     burst.live &= ~bit;
+    burst.tunnel &= ~bit;
     burst.tx |= bit;
     // Still on the list where it is chained: the receiver may not take chains.
     if (burst.packets[i]->nb_segs == 1) burst.offload &= ~bit;

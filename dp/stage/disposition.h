@@ -30,6 +30,10 @@ void drop_received(WorkerContext&, PortId port, rte_mbuf* packet, DropReason);
 // The same. The packet may be in `live` or `tx`.
 void drop(WorkerContext&, Burst&, unsigned i, DropReason);
 
+// Drops each of the packets that the one in this slot was cut into.
+// REQUIRES: meta.has(kPacketList).
+void drop_list(WorkerContext&, Burst&, unsigned i, DropReason);
+
 // Drops all packets of the mask for one reason.
 void drop_all(WorkerContext&, Burst&, uint32_t mask, DropReason);
 

@@ -16,17 +16,18 @@ namespace {
 // Returns the mask of ICMP errors; leaves those out of `mask` that no flow can have.
 uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
     const FlowHasher hasher = context.flows.hasher();
-    const uint32_t origin = flow_origin(*burst.in);
+    const uint32_t origin = flow_origin(*burst.in, VrfId{0});
     FlowKey* keys = context.scratch.keys.data();
     uint64_t* hashes = context.scratch.hashes.data();
     for_each_packet(mask, [&](unsigned i) {
-        make_flow_key(burst.meta[i], origin, keys[i]);
+        make_flow_key(burst.meta[i], origin | uint32_t{burst.vrfs[i].value()} << 8, keys[i]);
         hashes[i] = hasher.prepare(keys[i]);
     });
     uint32_t errors = 0;
     for_each_packet(mask & burst.icmp, [&](unsigned i) {
         if (!is_icmp_error(burst.meta[i])) return;
-        const auto quoted = quoted_flow_key(burst.packets[i], burst.meta[i], *burst.in);
+        const auto quoted =
+            quoted_flow_key(burst.packets[i], burst.meta[i], *burst.in, burst.vrfs[i]);
         if (!quoted) {
             mask &= ~(1u << i);
             return;
@@ -48,13 +49,12 @@ uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
 }  // namespace
 
 void find_flows(WorkerContext& context, Burst& burst) {
-    burst.miss = burst.unrouted = burst.judge_egress = burst.judge_ingress = burst.live;
+    burst.miss = burst.judge_egress = burst.judge_ingress = burst.live;
+    burst.unrouted = burst.live & ~burst.steered;
     if (context.policy_ports == 0 || burst.live == 0) return;
     FlowScratch& scratch = context.scratch;
     // Before any table is read (dp/abi/generations.h).
     scratch.epoch = context.generations->epoch.load(std::memory_order_acquire);
-    scratch.routes =
-        context.generations->routes[burst.in->vrf.value()].load(std::memory_order_acquire);
     uint32_t mask = burst.live;
     const uint32_t errors = gather_keys(context, burst, mask);
     if (context.flows.enabled()) {
@@ -67,7 +67,7 @@ void find_flows(WorkerContext& context, Burst& burst) {
     }
     // Behind this stage a key is the packet's own.
     for_each_packet(errors & burst.miss, [&](unsigned i) {
-        make_flow_key(burst.meta[i], flow_origin(*burst.in), scratch.keys[i]);
+        make_flow_key(burst.meta[i], flow_origin(*burst.in, burst.vrfs[i]), scratch.keys[i]);
     });
 }
 

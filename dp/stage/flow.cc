@@ -94,11 +94,13 @@ bool route_holds(const WorkerContext& context, const PacketMeta& meta, const Flo
     NextHopId hop = find_route(context, forward.key);
     if (is_group(hop)) hop = context.member(hop, path_hash(meta));
     const Adjacency& adjacency = context.adjacency(hop);
+    const PortId answers_from = flow.entry->directions[1 - flow.direction].key.ingress();
     // Where there is no port, the route stage says why; the flow outlives a route that comes back.
     if (adjacency.port != kNoPort) {
         const PortConfig* out = context.ports[adjacency.port.value()];
-        const FlowDirection& back = flow.entry->directions[1 - flow.direction];
-        if (out == nullptr || ingress_class(*out) != back.key.ingress()) return false;
+        if (out == nullptr || ingress_class(*out) != answers_from) return false;
+    } else if (adjacency.kind == AdjacencyKind::kTunnel && answers_from != kNoPort) {
+        return false;
     }
     forward.next_hop.store(hop.value(), relaxed);
     forward.routes.store(routes, relaxed);

@@ -44,7 +44,7 @@ void take_from_host(WorkerContext& context, Burst& burst) {
         return;
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
-    burst.offload = 0;
+    burst.offload = burst.tunnel = 0;
     uint64_t bytes = 0;
     for_each_packet(burst.live, [&](unsigned i) {
         bytes += burst.packets[i]->pkt_len;

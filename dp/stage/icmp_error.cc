@@ -8,6 +8,7 @@
 #include "dp/packet/view.h"
 #include "dp/stage/capture.h"
 #include "dp/stage/disposition.h"
+#include "dp/stage/tunnel.h"
 
 #include <algorithm>
 
@@ -144,6 +145,31 @@ void build_ipv6(const PortConfig& in, rte_mbuf* packet, const PacketMeta& meta, 
     icmp.checksum = checksum_finish(checksum_add_chain(pseudo, packet, kIcmp, length));
 }
 
+// What came out of a tunnel has its sender beyond one: the error goes by the routes of the VRF.
+// Without any, it is lost.
+void send_by_route(WorkerContext& context, Burst& burst, unsigned i) {
+    PacketMeta& meta = burst.meta[i];
+    const bool ipv4 = meta.kind == PacketKind::kIpv4;
+    meta.l3 = rte_pktmbuf_mtod_offset(burst.packets[i], uint8_t*, kL2);
+    meta.l3_length = ipv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
+    meta.l4_length = 0;
+    meta.protocol = ipv4 ? kProtoIcmp : kProtoIcmp6;
+    const NextHopId hop =
+        ipv4 ? context.fib.lookup(burst.vrfs[i],
+                                  reinterpret_cast<const Ipv4Header*>(meta.l3)->destination.get())
+             : context.fib.lookup(burst.vrfs[i], ipv6_of(meta).destination);
+    meta.next_hop = context.member(hop, path_hash(meta));
+    const Adjacency& adjacency = leave_by(context, burst, i, meta.next_hop);
+    if (adjacency.kind != AdjacencyKind::kEthernet ||
+        context.ports[adjacency.port.value()] == nullptr) {
+        return drop(context, burst, i, DropReason::kNoRoute);
+    }
+    meta.out_port = adjacency.port;
+    EthernetHeader& ethernet = ethernet_before(meta);
+    ethernet.destination = adjacency.destination;
+    ethernet.source = adjacency.source;
+}
+
 }  // namespace
 
 void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReason reason,
@@ -168,12 +194,15 @@ void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReaso
         build_ipv6(*burst.in, packet, meta, error, mtu);
     }
     packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+    const bool decapsulated = meta.has(kDecapsulated);
     meta.flags = 0;
     meta.out_port = burst.in->id;
     const uint32_t bit = 1u << i;
     burst.live &= ~bit;
+    burst.tunnel &= ~bit;
     burst.tx |= bit;
     if (packet->nb_segs == 1) burst.offload &= ~bit;
+    if (decapsulated) send_by_route(context, burst, i);
 }
 
 }  // namespace slash32

@@ -21,7 +21,7 @@ void join(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
     FragmentHead& head = context.scratch.heads[i];
     const FragmentPart part = fragment_part(meta);
-    const FragmentIn in{.key = fragment_key(meta, part, *burst.in),
+    const FragmentIn in{.key = fragment_key(meta, part, *burst.in, burst.vrfs[i]),
                         .part = part,
                         .port = *burst.in,
                         .packet = burst.packets[i],

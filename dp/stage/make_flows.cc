@@ -46,7 +46,7 @@ void fill(const WorkerContext& context, const Burst& burst, unsigned i, const Po
     back.key = reverse_key(key, ingress_class(out));
     forward.epoch.store(scratch.epoch, relaxed);
     forward.next_hop.store(burst.meta[i].next_hop.value(), relaxed);
-    forward.routes.store(scratch.routes, relaxed);
+    forward.routes.store(scratch.routes[i], relaxed);
     // The answers' way is looked up with the first of them.
     back.epoch.store(0, relaxed);
     back.next_hop.store(0, relaxed);

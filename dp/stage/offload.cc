@@ -143,7 +143,10 @@ void resolve_offloads(WorkerContext& context, Burst& burst) {
             return drop(context, burst, i, DropReason::kPortDown);
         }
         if ((burst.offload >> i & 1) != 0) {
-            resolve(context, burst, i, tx->offloads.load(std::memory_order_relaxed));
+            uint32_t offloads = tx->offloads.load(std::memory_order_relaxed);
+            // What is in a tunnel no device fills or cuts.
+            if ((burst.tunnel >> i & 1) != 0) offloads &= kTxMultiSegment;
+            resolve(context, burst, i, offloads);
         } else {
             burst.packets[i]->ol_flags &= kMbufNature;
         }

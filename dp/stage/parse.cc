@@ -9,6 +9,7 @@
 #include "dp/packet/ipv6_extensions.h"
 #include "dp/packet/view.h"
 #include "dp/stage/disposition.h"
+#include "dp/stage/parse_again.h"
 #include "dp/stage/parse_plain.h"
 #include "dp/stage/stages.h"
 
@@ -349,6 +350,8 @@ void parse(WorkerContext& context, Burst& burst) {
     counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
     burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp = burst.icmp6 = 0;
     burst.group = burst.foreign = burst.offload = burst.fragments = burst.segment_routing = 0;
+    burst.steered = burst.tunnel = 0;
+    burst.vrfs.fill(burst.in->vrf);
     const PlainParser plain(*burst.in);
     uint32_t ipv4 = 0;
     uint32_t ipv6 = 0;
@@ -367,6 +370,24 @@ void parse(WorkerContext& context, Burst& burst) {
     burst.ipv4 |= ipv4;
     burst.ipv6 |= ipv6;
     counters.rx_bytes.add(bytes);
+}
+
+void parse_again(WorkerContext& context, Burst& burst, unsigned i) {
+    const uint32_t others = ~(1u << i);
+    for (uint32_t* kind : {&burst.ipv4, &burst.ipv6, &burst.icmp, &burst.icmp6, &burst.group,
+                           &burst.offload, &burst.fragments, &burst.segment_routing})
+        *kind &= others;
+    const PlainParser plain(*burst.in);
+    switch (plain.parse(burst.packets[i], burst.meta[i])) {
+        case PacketKind::kIpv4:
+            burst.ipv4 |= ~others;
+            break;
+        case PacketKind::kIpv6:
+            burst.ipv6 |= ~others;
+            break;
+        default:
+            parse_packet(context, burst, i);
+    }
 }
 
 }  // namespace slash32

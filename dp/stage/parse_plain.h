@@ -3,9 +3,9 @@
 //
 // A plain packet stands in one segment, asks for nothing, is unicast to the router's MAC from one
 // host's ordinary address to another's, and has TCP or UDP right behind an IPv4 header without
-// options or an IPv6 one without extension headers; it is no fragment. Of any other packet nothing
-// is said here: the rest of the stage looks at it from the start. Both ways find the same in a
-// plain packet (tests/unit/dp/stage/parse_test.cc).
+// options or an IPv6 one without extension headers, or there another IP packet; it is no fragment.
+// Of any other packet nothing is said here: the rest of the stage looks at it from the start. Both
+// ways find the same in a plain packet (tests/unit/dp/stage/parse_test.cc).
 #pragma once
 
 #include "dp/abi/port.h"
@@ -112,6 +112,9 @@ class PlainParser {
             if (total < kHeader + sizeof(TcpHeader)) return false;
             size = reinterpret_cast<const TcpHeader*>(l4)->length();
             if (size < sizeof(TcpHeader) || kHeader + size > total) return false;
+        } else if (kKind == PacketKind::kIpv6 &&
+                   (protocol == kProtoIpv4 || protocol == kProtoIpv6)) {
+            size = 0;
         } else {
             return false;
         }

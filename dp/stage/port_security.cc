@@ -6,6 +6,7 @@
 // segment routing header or play the router, and none with port security the DHCP server.
 // A later fragment is held to its addresses like any packet.
 #include "dp/packet/nd.h"
+#include "dp/packet/segments.h"
 #include "dp/packet/source_match.h"
 #include "dp/stage/disposition.h"
 #include "dp/stage/stages.h"
@@ -128,6 +129,15 @@ Refusal check_nd(const PortConfig& in, const EthernetHeader& ethernet, const rte
     return {};
 }
 
+// The SR domain is closed (RFC 8754 section 5.1): whoever is outside does not name its segments.
+uint32_t to_segments(const Burst& burst, const SrDomain::Prefixes& locators) {
+    uint32_t found = 0;
+    for_each_packet(burst.live & burst.ipv6, [&](unsigned i) {
+        found |= static_cast<uint32_t>(covers(locators, ipv6_of(burst.meta[i]).destination)) << i;
+    });
+    return found;
+}
+
 // A probe (RFC 5227 section 2.1.1) has no sender address to check.
 Refusal check_arp(const PortConfig& in, const EthernetHeader& ethernet, const PacketMeta& meta) {
     const auto& arp = *reinterpret_cast<const ArpHeader*>(meta.l3);
@@ -159,6 +169,9 @@ void check_port_security(WorkerContext& context, Burst& burst) {
         return {};
     });
     drop_all(context, burst, burst.live & burst.segment_routing, DropReason::kSegmentRouting);
+    if (context.domain != nullptr)
+        drop_all(context, burst, to_segments(burst, context.domain->locators),
+                 DropReason::kVmToSegment);
     if (!in.has(kPortSecurity)) return;
     const uint32_t ipv4 = burst.live & burst.ipv4;
     run(ipv4 & ~usual_sources<Ipv4Header, Ip4>(burst, ipv4),

@@ -3,11 +3,11 @@
 // adjacency.
 #include "dp/packet/headers.h"
 #include "dp/packet/nd.h"
-#include "dp/packet/path_hash.h"
 #include "dp/stage/disposition.h"
 #include "dp/stage/icmp_error.h"
 #include "dp/stage/stages.h"
 #include "dp/stage/to_host.h"
+#include "dp/stage/tunnel.h"
 
 #include <rte_prefetch.h>
 
@@ -23,14 +23,14 @@ Ip6 destination_of(const Ipv6Header& ip) {
 
 // Gathers the destinations of one family and looks them up together.
 template <typename Header, typename Address>
-void lookup(WorkerContext& context, Burst& burst, uint32_t mask, const VrfId* vrfs) {
+void lookup(WorkerContext& context, Burst& burst, uint32_t mask) {
     std::array<Address, kBurstSize> destinations;
     std::array<NextHopId, kBurstSize> next_hops;
     for_each_packet(mask, [&](unsigned i) {
         const auto& ip = *reinterpret_cast<const Header*>(burst.meta[i].l3);
         destinations[i] = destination_of(ip);
     });
-    context.fib.lookup_bulk(mask, vrfs, destinations.data(), next_hops.data());
+    context.fib.lookup_bulk(mask, burst.vrfs.data(), destinations.data(), next_hops.data());
     for_each_packet(mask, [&](unsigned i) {
         NextHopId hop = next_hops[i];
         if (is_group(hop)) hop = context.member(hop, path_hash(burst.meta[i]));
@@ -39,34 +39,62 @@ void lookup(WorkerContext& context, Burst& burst, uint32_t mask, const VrfId* vr
     });
 }
 
-void apply(WorkerContext& context, Burst& burst, unsigned i) {
+// Of the routes that are about to be read, for the flows that are made by them.
+void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask) {
+    for_each_packet(mask, [&](unsigned i) {
+        const std::atomic<uint32_t>& routes = context.generations->routes[burst.vrfs[i].value()];
+        context.scratch.routes[i] = routes.load(std::memory_order_acquire);
+    });
+}
+
+// Of a packet that its adjacency does not lead straight out of a port: the one below a tunnel;
+// nullptr where the packet is done with, or goes to the resolver.
+[[gnu::noinline]] const Adjacency* detour(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
-    const NextHopId id = meta.next_hop;
-    const Adjacency& adjacency = context.adjacency(id);
+    const Adjacency& adjacency = leave_by(context, burst, i, meta.next_hop);
+    const auto refuse = [&](DropReason reason, IcmpError error) {
+        drop_with_error(context, burst, i, reason, error);
+        return nullptr;
+    };
     switch (adjacency.kind) {
         case AdjacencyKind::kEthernet:
-            break;
+            return &adjacency;
         case AdjacencyKind::kNone:
-            return drop_with_error(context, burst, i, DropReason::kNoRoute, IcmpError::kNoRoute);
+        case AdjacencyKind::kTunnel:  // below another one
+            return refuse(
+                (burst.tunnel >> i & 1) != 0 ? DropReason::kNoSegmentRoute : DropReason::kNoRoute,
+                IcmpError::kNoRoute);
         case AdjacencyKind::kBlackhole:
-            return drop(context, burst, i, DropReason::kBlackhole);
+            drop(context, burst, i, DropReason::kBlackhole);
+            return nullptr;
+        case AdjacencyKind::kSegment:
+            drop(context, burst, i, DropReason::kUnknownSegment);
+            return nullptr;
         case AdjacencyKind::kUnreachable:
-            return drop_with_error(context, burst, i, DropReason::kUnreachable,
-                                   IcmpError::kHostUnreachable);
+            return refuse(DropReason::kUnreachable, IcmpError::kHostUnreachable);
         case AdjacencyKind::kIncomplete:
         case AdjacencyKind::kGlean:
-            if (adjacency.resolves && context.resolve_tokens.take(context.now)) {
-                meta.out_port = kResolverPort;
-                return;
-            }
-            return drop_with_error(context, burst, i, DropReason::kNoNeighbour,
-                                   IcmpError::kHostUnreachable);
+            if (!adjacency.resolves || !context.resolve_tokens.take(context.now))
+                return refuse(DropReason::kNoNeighbour, IcmpError::kHostUnreachable);
+            meta.out_port = kResolverPort;
+            return nullptr;
         case AdjacencyKind::kHost:
-            if (burst.in->twin != kNoPort) return to_host(context, burst, i);
-            return drop_with_error(context, burst, i, DropReason::kHostAddress,
-                                   IcmpError::kHostUnreachable);
+            if (burst.in->twin == kNoPort)
+                return refuse(DropReason::kHostAddress, IcmpError::kHostUnreachable);
+            to_host(context, burst, i);
+            return nullptr;
     }
-    const PortConfig* out = context.ports[adjacency.port.value()];
+    return nullptr;
+}
+
+void apply(WorkerContext& context, Burst& burst, unsigned i) {
+    PacketMeta& meta = burst.meta[i];
+    const Adjacency* adjacency = &context.adjacency(meta.next_hop);
+    if (adjacency->kind != AdjacencyKind::kEthernet) [[unlikely]] {
+        adjacency = detour(context, burst, i);
+        if (adjacency == nullptr) return;
+    }
+    const PortConfig* out = context.ports[adjacency->port.value()];
     if (out == nullptr) return drop(context, burst, i, DropReason::kPortGone);
     // A VM does not need the router to reach itself; an uplink may well have two neighbours.
     if (out == burst.in && out->kind != PortKind::kUplink) {
@@ -74,22 +102,18 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
     }
     // What reaches the host by an uplink shows there as the uplink's.
     if (out->has(kHostLink) && burst.in->twin != kNoPort) return to_host(context, burst, i);
-    meta.out_port = adjacency.port;
+    meta.out_port = adjacency->port;
 }
 
 }  // namespace
 
 void route(WorkerContext& context, Burst& burst) {
+    if (context.policy_ports != 0) note_generations(context, burst, burst.live & burst.miss);
     const uint32_t unrouted = burst.live & burst.unrouted;
-    if (unrouted != 0) {
-        const VrfId vrf = burst.in->vrf;  // read once, whatever fill() may write
-        std::array<VrfId, kBurstSize> vrfs;
-        vrfs.fill(vrf);
-        const uint32_t ipv4 = unrouted & burst.ipv4;
-        const uint32_t ipv6 = unrouted & burst.ipv6;
-        if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4, vrfs.data());
-        if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6, vrfs.data());
-    }
+    const uint32_t ipv4 = unrouted & burst.ipv4;
+    const uint32_t ipv6 = unrouted & burst.ipv6;
+    if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4);
+    if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6);
     for_each_packet(burst.live, [&](unsigned i) { apply(context, burst, i); });
 }
 

@@ -27,6 +27,8 @@ void answer_arp(WorkerContext&, Burst&);
 void answer_nd(WorkerContext&, Burst&);
 // Echo to the gateway (RFC 792, RFC 4443); other traffic to its addresses is refused.
 void answer_echo(WorkerContext&, Burst&);
+// What is to a segment of this node: goes on to the next segment, or out of its tunnel (RFC 8986).
+void process_segments(WorkerContext&, Burst&);
 // Broadcast and multicast: the DHCP hook, and nothing further.
 void refuse_group_destinations(WorkerContext&, Burst&);
 // Gives later parts of fragmented packets the ports of the first; keeps those that come before it.
@@ -36,7 +38,7 @@ void join_fragments(WorkerContext&, Burst&);
 void find_flows(WorkerContext&, Burst&);
 // Does the source port's policy let it be sent.
 void filter_egress(WorkerContext&, Burst&);
-// Looks the destinations up in the VRF of the source port; adjacencies.
+// Looks the destinations up in the VRFs of the packets; adjacencies.
 void route(WorkerContext&, Burst&);
 // Does the destination port's policy let it be received.
 void filter_ingress(WorkerContext&, Burst&);
@@ -46,6 +48,8 @@ void make_flows(WorkerContext&, Burst&);
 void rewrite(WorkerContext&, Burst&);
 // Makes each packet in `tx` fit what its receiver accepts: checksums, segmentation.
 void resolve_offloads(WorkerContext&, Burst&);
+// Puts the outer headers in front of what enters a tunnel.
+void encapsulate(WorkerContext&, Burst&);
 // Sends what is in `tx`, one call a destination port.
 void transmit(WorkerContext&, Burst&);
 

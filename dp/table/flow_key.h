@@ -101,9 +101,9 @@ inline PortId ingress_class(const PortConfig& port) {
     return port.kind == PortKind::kUplink ? kNoPort : port.id;
 }
 
-// FlowKey::where of packets from a port, but for their protocol.
-inline uint32_t flow_origin(const PortConfig& in) {
-    return FlowKey::pack(ingress_class(in), in.vrf, 0);
+// FlowKey::where of packets of a VRF from a port, but for their protocol.
+inline uint32_t flow_origin(const PortConfig& in, VrfId vrf) {
+    return FlowKey::pack(ingress_class(in), vrf, 0);
 }
 
 // The key of a packet from flow_origin() `where`, made in place: a copy made at once of what has
@@ -122,9 +122,9 @@ inline void make_flow_key(const PacketMeta& meta, uint32_t where, FlowKey& key) 
     if (meta.l4_length != 0) ports = flow_ports(meta.protocol, meta.l3 + meta.l3_length);
     key.set_ends(ports.source, ports.destination, where | meta.protocol);
 }
-inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in) {
+inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in, VrfId vrf) {
     FlowKey key;
-    make_flow_key(meta, flow_origin(in), key);
+    make_flow_key(meta, flow_origin(in, vrf), key);
     return key;
 }
 

@@ -139,6 +139,7 @@ FragmentTable::Later FragmentTable::wait(uint16_t index, const FragmentIn& in, D
                       .meta = in.meta,
                       .part = in.part,
                       .port = in.port.id,
+                      .vrf = in.key.vrf(),
                       .why = {},
                       .next = *link};
     *link = slot;
@@ -248,6 +249,7 @@ PortId FragmentTable::take_released(Burst& burst) {
         const uint32_t bit = 1u << i;
         burst.packets[i] = waiting_[slot].packet;
         burst.meta[i] = waiting_[slot].meta;
+        burst.vrfs[i] = waiting_[slot].vrf;
         burst.live |= bit;
         (burst.meta[i].kind == PacketKind::kIpv4 ? burst.ipv4 : burst.ipv6) |= bit;
         if (burst.packets[i]->nb_segs > 1) burst.offload |= bit;

@@ -45,9 +45,9 @@ struct FragmentIn {
 
 // What the parts of one packet have in common: a flow's key with the packet's id for ports. Parts
 // of an IPv6 packet need not name one protocol (RFC 8200 section 4.5).
-inline FlowKey fragment_key(const PacketMeta& meta, const FragmentPart& part,
-                            const PortConfig& in) {
-    FlowKey key = flow_key(meta, in);
+inline FlowKey fragment_key(const PacketMeta& meta, const FragmentPart& part, const PortConfig& in,
+                            VrfId vrf) {
+    FlowKey key = flow_key(meta, in, vrf);
     std::memcpy(&key.source_port, &part.id, sizeof part.id);
     if (meta.kind == PacketKind::kIpv6) key.where = FlowKey::pack(key.ingress(), key.vrf(), 0);
     return key;
@@ -134,6 +134,7 @@ class FragmentTable {
         PacketMeta meta;
         FragmentPart part;
         PortId port;
+        VrfId vrf;
         DropReason why;
         uint16_t next;
     };

@@ -44,7 +44,7 @@ bool is_tracked(uint8_t protocol, uint8_t first_byte) {
 }  // namespace
 
 std::optional<FlowKey> quoted_flow_key(rte_mbuf* packet, const PacketMeta& meta,
-                                       const PortConfig& in) {
+                                       const PortConfig& in, VrfId vrf) {
     const HeaderView view(packet);
     const auto at = static_cast<uint32_t>(meta.l3 - view.at<uint8_t>(0)) + meta.l3_length +
                     static_cast<uint32_t>(sizeof(IcmpHeader));
@@ -63,7 +63,7 @@ std::optional<FlowKey> quoted_flow_key(rte_mbuf* packet, const PacketMeta& meta,
     const FlowPorts ports = flow_ports(protocol, l4);
     quoted.source_port = ports.source;
     quoted.destination_port = ports.destination;
-    quoted.where = FlowKey::pack(kNoPort, in.vrf, protocol);
+    quoted.where = FlowKey::pack(kNoPort, vrf, protocol);
     return reverse_key(quoted, ingress_class(in));
 }
 

@@ -18,6 +18,6 @@ namespace slash32 {
 // addressed to the quoted packet's sender (RFC 5927 section 4.1 tells what forged errors do).
 // REQUIRES: meta is of an ICMP or ICMPv6 error.
 std::optional<FlowKey> quoted_flow_key(rte_mbuf* packet, const PacketMeta& meta,
-                                       const PortConfig& in);
+                                       const PortConfig& in, VrfId vrf);
 
 }  // namespace slash32

@@ -30,6 +30,7 @@ inline constexpr Stage kDecisionStages[] = {
     {"arp", answer_arp},
     {"nd", answer_nd},
     {"echo", answer_echo},
+    {"segments", process_segments},
     {"group_destinations", refuse_group_destinations},
 
     // What it forwards.
@@ -43,12 +44,13 @@ inline constexpr Stage kDecisionStages[] = {
 };
 
 // The first of the stages that forward: where parts of packets that have waited go on.
-inline constexpr size_t kFirstForwardingStage = 8;
+inline constexpr size_t kFirstForwardingStage = 9;
 static_assert(kDecisionStages[kFirstForwardingStage].run == join_fragments);
 
 // The stages behind them, which work on `tx`.
 inline constexpr Stage kSendingStages[] = {
     {"offload", resolve_offloads},
+    {"encapsulate", encapsulate},
     {"transmit", transmit},
 };
 

@@ -68,6 +68,7 @@ Worker::Worker(const WorkerResources& r)
     }
     context_.sets = r.sets;
     context_.generations = r.sets.generations;
+    context_.domain = r.domain;
     context_.counters = r.counters;
     context_.pool = r.pool;
     context_.capture_pool = r.capture_pool;

@@ -32,6 +32,7 @@ struct WorkerResources {
     FlowTables* flows = nullptr;  // nullptr: no connection is tracked
     unsigned workers = 1;         // that share them
     AddressSetView sets;
+    const SrDomain* domain = nullptr;  // nullptr: there is no segment routing
     rte_mempool* pool = nullptr;
     rte_mempool* capture_pool = nullptr;
     rte_ring* punt_ring = nullptr;

@@ -89,8 +89,8 @@ class Router:
     def memory(self) -> int:
         return memory_bytes(self.pid)
 
-    def add_port(self, name: str, socket: Path, mac: str, address: str) -> dict[str, Any]:
-        return self.control.call("port.apply", **port(name, socket, mac, address))
+    def add_port(self, name: str, socket: Path, mac: str, address: str, **more: Any) -> dict[str, Any]:
+        return self.control.call("port.apply", **port(name, socket, mac, address), **more)
 
     def add_routes(self, prefixes: list[str], to: str) -> None:
         for first in range(0, len(prefixes), 10_000):

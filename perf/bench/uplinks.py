@@ -103,7 +103,7 @@ class Site:
         return made[0]
 
 
-def _wait(what: str, condition: Callable[[], bool], seconds: float, pause: float = 0.005) -> None:
+def wait(what: str, condition: Callable[[], bool], seconds: float, pause: float = 0.005) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -187,11 +187,11 @@ def kernel_routes(context: Context) -> list[Figure]:
             _send(context, netlink, backlog)
             os.kill(router.pid, signal.SIGCONT)
             start = time.monotonic()
-            _wait("the backlog", lambda: prefixes() >= known + BACKLOG, 60, 0.001)
+            wait("the backlog", lambda: prefixes() >= known + BACKLOG, 60, 0.001)
             caught_up.append(BACKLOG / (time.monotonic() - start))
             start = time.monotonic()
             _send(context, netlink, chunks[len(backlog):])
-            _wait("all routes in the tables", lambda: prefixes() >= known + count, 120)
+            wait("all routes in the tables", lambda: prefixes() >= known + count, 120)
             followed.append((count - BACKLOG) / (time.monotonic() - start))
             state = router.control.call("host.status")["kernel"]
             if state["overruns"] or state["failed"]:
@@ -203,7 +203,7 @@ def kernel_routes(context: Context) -> list[Figure]:
             router.launch()
             router.connect(60)
             start = time.monotonic()
-            _wait("all routes read", lambda: prefixes() >= count, 120)
+            wait("all routes read", lambda: prefixes() >= count, 120)
             read.append(count / (time.monotonic() - start))
             router.kill()
     return [
@@ -227,7 +227,7 @@ def _sample_uplink(context: Context) -> traffic.Sample:
                         options=["--uplink", f"name=wire;devargs={device};address=192.0.2.0"])
 
         def start() -> None:
-            _wait("the generator's socket", wire.exists, 15)
+            wait("the generator's socket", wire.exists, 15)
             router.start()
             router.add_port("b", vm, traffic.MACS[1], traffic.SOURCES[1])
             router.control.call("neighbor.apply", port="wire", address="192.0.2.1", mac=traffic.MACS[0])
@@ -442,7 +442,7 @@ def _cut(site: Site, router: Router, begin: Callable[[], Flow | Transfer]) -> fl
     under_way.end()
     site.ip("peer", "link", "set", f"peer{used}", "up")
     site.ip("peer", "address", "replace", f"192.0.2.{2 * used + 1}/31", "dev", f"peer{used}")
-    _wait("the link up", lambda: router.control.call("port.get", name=f"up{used}")
+    wait("the link up", lambda: router.control.call("port.get", name=f"up{used}")
           ["port"]["actual"]["state"] == "running", 10)
     return under_way.longest_gap() * 1000
 
@@ -453,7 +453,7 @@ def _reload(site: Site, router: Router, file: Path, port: int) -> float:
     for seconds in range(60, 70):
         file.write_text(f'[conntrack]\ntimeouts = ["udp_timeout={seconds}"]\n')
         os.kill(router.pid, signal.SIGHUP)
-        _wait("the new timeout", lambda s=seconds: router.control.call("conntrack.config")
+        wait("the new timeout", lambda s=seconds: router.control.call("conntrack.config")
               ["timeouts"]["udp_timeout"] == s, 5)
     flow.end()
     return float(flow.lost())
@@ -471,7 +471,7 @@ def _kill(site: Site, router: Router, port: int) -> float:
     site.ip("vm", "address", "replace", "10.0.0.1/24", "dev", "vm")
     site.ip("vm", "route", "replace", "default", "via", "10.0.0.254")
     before = flow.sent
-    _wait("packets again", lambda: any(number > before for number in list(flow.arrived)), 10)
+    wait("packets again", lambda: any(number > before for number in list(flow.arrived)), 10)
     flow.end()
     return flow.longest_gap()
 
@@ -526,10 +526,10 @@ def announce(context: Context) -> list[Figure]:
             daemon.call("port.apply", **port_fields(daemon, number))
             with Frontend(context.build, daemon.directory, "echo", "--port", number):
                 name = f"p{number}"
-                _wait("the frontend", lambda n=name: daemon.port(n)["actual"]["state"] in ("connected", "running"), 10,
+                wait("the frontend", lambda n=name: daemon.port(n)["actual"]["state"] in ("connected", "running"), 10,
                       0.001)
                 start = time.monotonic()
-                _wait("the route", lambda n=number: tor.has(address4(n)), 10, 0.001)
+                wait("the route", lambda n=number: tor.has(address4(n)), 10, 0.001)
                 took.append((time.monotonic() - start) * 1000)
             daemon.call("port.delete", name=name)
     except AssertionError as error:

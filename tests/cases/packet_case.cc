@@ -19,6 +19,19 @@ std::string test_name(const testing::TestParamInfo<PacketCase>& info) {
     return name;
 }
 
+namespace {
+
+// The lower 20 bits of the first word of the IPv6 header.
+void clear_flow_label(Bytes& frame) {
+    constexpr size_t kLabel = 15;
+    ASSERT_GT(frame.size(), kLabel + 2);
+    EXPECT_NE((frame[kLabel] & 0xf) | frame[kLabel + 1] | frame[kLabel + 2], 0);
+    frame[kLabel] &= 0xf0;
+    frame[kLabel + 1] = frame[kLabel + 2] = 0;
+}
+
+}  // namespace
+
 TEST_P(PacketCases, Holds) {
     const PacketCase& c = GetParam();
     Lab lab;
@@ -34,7 +47,9 @@ TEST_P(PacketCases, Holds) {
     ASSERT_EQ(result.outputs.size(), c.expected.outputs.size());
     for (size_t i = 0; i < result.outputs.size(); ++i) {
         EXPECT_EQ(result.outputs[i].port, c.expected.outputs[i].first);
-        EXPECT_EQ(hex(result.outputs[i].bytes), hex(c.expected.outputs[i].second));
+        Bytes sent = result.outputs[i].bytes;
+        if (c.expected.any_flow_label) clear_flow_label(sent);
+        EXPECT_EQ(hex(sent), hex(c.expected.outputs[i].second));
         EXPECT_EQ(result.outputs[i].tx_flags, 0u);
     }
     EXPECT_EQ(result.consumed, c.expected.consumed);

@@ -24,6 +24,8 @@ struct Expectation {
     uint64_t consumed = 0;
     uint64_t injected = 0;
     bool punted = false;
+    // Of an outgoing IPv6 packet: it is there, and whatever it is.
+    bool any_flow_label = false;
 };
 
 struct PacketCase {
@@ -55,6 +57,10 @@ inline Expectation dropped(DropReason reason) {
 // Turned into its own answer.
 inline Expectation answered(PortId port, const Packet& packet) {
     return {.outputs = {{port, packet.bytes()}}, .consumed = 1, .injected = 1};
+}
+// Into a tunnel: the flow label is the router's choice.
+inline Expectation tunnelled(PortId port, const Packet& packet) {
+    return {.outputs = {{port, packet.bytes()}}, .any_flow_label = true};
 }
 // Dropped, and an ICMP error sent.
 inline Expectation refused(DropReason reason, PortId port, const Packet& packet) {

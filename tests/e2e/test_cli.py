@@ -20,6 +20,7 @@ def busy(needs_tap, module_resources):
     lab = Lab(module_resources, "--uplink", UPLINK)
     vm1, vm2 = lab.machine(1), lab.machine(2)
     daemon = lab.daemon
+    daemon.call("vrf.apply", vrf=4095, name="n" * 64, owner="o" * 32)
     daemon.call("port.apply", name="fifteen-letters", mac="52:54:00:ff:ff:01", owner="o" * 32,
                 socket="/" + "s" * 106, vrf=4095, mtu=9216, queues=8,
                 addresses=[f"2001:db8:ffff:ffff:ffff:ffff:ffff:{n:x}" for n in range(0xfff0, 0xfff8)],

@@ -80,6 +80,11 @@ def test_every_method_answers_as_its_schema_says(client):
     assert call("route.get", address="198.51.100.9")["route"]["prefix"] == "198.51.100.0/24"
     assert call("route.get", prefix="10.0.1.1/32")["route"]["origin"] == "port"
     call("route.list", family="ipv4", within="198.51.0.0/16")
+    call("vrf.apply", vrf=9, name="tenant")
+    call("vrf.get", vrf=9)
+    call("vrf.list")
+    call("sid.list")
+    call("vrf.delete", vrf=9)
     call("addrset.apply", name="trusted", members=["10.0.0.0/8"])
     call("addrset.update", name="trusted", add=["2001:db8::1"], remove=["10.0.0.0/8"])
     call("addrset.get", name="trusted")
@@ -154,6 +159,7 @@ def test_address_of_another_port_is_refused_and_named(client):
     assert "vm1" in error.message and error.code == 3
     refused(client, "not_found", "$.params.name", "port.get", name="vm2")
     # Another VRF is another world.
+    client.call("vrf.apply", vrf=7)
     assert client.call("port.apply", **vm(2, addresses=["10.0.1.1"], vrf=7))["programmed"]
 
 

@@ -24,6 +24,7 @@ def test_what_was_answered_is_back_after_a_kill(make_daemon):
     daemon = make_daemon("--uplink", UPLINK)
     daemon.start()
     daemon.call("port.apply", **vm(1), owner="neutron")
+    daemon.call("vrf.apply", vrf=3, name="tenant")
     daemon.call("neighbor.apply", port="up0", address="192.0.2.1", mac="52:54:00:00:ff:01")
     daemon.call("route.apply", routes=[
         {"prefixes": ["0.0.0.0/0"], "next_hop": {"port": "up0", "via": "192.0.2.1"}},
@@ -38,6 +39,7 @@ def test_what_was_answered_is_back_after_a_kill(make_daemon):
     assert daemon.call("neighbor.get", port="up0", address="192.0.2.1")["neighbor"]["stale"]
     route = daemon.call("route.get", address="8.8.8.8")["route"]
     assert route["next_hop"] == {"port": "up0", "via": "192.0.2.1"}
+    assert daemon.call("vrf.get", vrf=3)["vrf"]["name"] == "tenant"
     assert daemon.call("route.get", vrf=3, prefix="10.0.0.0/8")["route"]["next_hop"] == {
         "unreachable": True}
     daemon.call("port.delete", name="vm5")

@@ -351,6 +351,8 @@ def test_unreachable_and_blackhole_routes(module_lab, pair):
 
 
 def test_vrfs_with_the_same_addresses_are_apart(lab: Lab):
+    for number in (1, 2):
+        lab.daemon.call("vrf.apply", vrf=number)
     one = [lab.machine(number, [f"10.0.0.1{number}/24"], vrf=1) for number in (1, 2)]
     two = [lab.machine(number + 10, [f"10.0.0.1{number}/24"], vrf=2) for number in (1, 2)]
     alone = lab.machine(21, ["10.0.0.99/24"])

@@ -43,6 +43,41 @@ void repair_icmp6(Bytes& frame) {
     frame[kIcmp + 3] = static_cast<uint8_t>(sum);
 }
 
+// Segments of every kind, and tunnels for what the VMs send to documentation addresses.
+void add_segments(Lab& lab) {
+    lab.open_domain();
+    const std::pair<const char*, LocalSid> sids[] = {
+        {"fc00:0:1::/48", {.flavors = kSidNextCsid | kSidPsp, .block_bits = 32, .csid_bits = 16}},
+        {"fc00:0:1:1::/128", {.flavors = kSidPsp | kSidUsp | kSidUsd}},
+        {"fc00:0:1:2::/128", {.behavior = SidBehavior::kEndX, .next_hop = kHopUplink}},
+        {"fc00:0:1:4::/128", {.behavior = SidBehavior::kEndDt4}},
+        {"fc00:0:1:6::/128", {.behavior = SidBehavior::kEndDt6}},
+        {"fc00:0:1:7::/128", {.behavior = SidBehavior::kEndDt46}},
+        {"fc00:0:1:8::/128", {.behavior = SidBehavior::kEndDx4, .next_hop = kHopVm1}},
+        {"fc00:0:1:9::/128", {.behavior = SidBehavior::kEndDx6, .next_hop = kHopVm1}},
+    };
+    uint32_t hop = 30;
+    for (auto [prefix, sid] : sids) {
+        if (sid.behavior == SidBehavior::kUnknown) sid.behavior = SidBehavior::kEnd;
+        lab.add_sid(NextHopId{hop++}, prefix, sid);
+    }
+    const TunnelSettings settings{.source = parse_ip("fc00:0:1::")->ipv6(), .dscp = {}};
+    SegmentPath path{.segments = {parse_ip("fc00:0:2::")->ipv6()}};
+    lab.add_tunnel(NextHopId{20}, path, settings);
+    path.segments.resize(kMaxSegments, path.segments[0]);
+    path.reduced = false;
+    lab.add_tunnel(NextHopId{21}, path, settings);
+    lab.add_route("192.0.2.128/25", NextHopId{20});
+    lab.add_route("2001:db8:e000::/36", NextHopId{21});
+}
+
+Lab& fuzzed_lab() {
+    static Lab lab;
+    static const bool ready = (add_segments(lab), true);
+    static_cast<void>(ready);
+    return lab;
+}
+
 void run(const uint8_t* data, size_t size) {
     if (size == 0) return;
     constexpr PortId kPorts[] = {kVm1, kVm2, kVm3, kVm4, kUplink};
@@ -63,7 +98,7 @@ void run(const uint8_t* data, size_t size) {
         inputs.push_back(std::move(input));
     }
     // What lies around the packets in their buffers must not show in what comes out.
-    static Lab lab;
+    Lab& lab = fuzzed_lab();
     lab.fill_buffers_with(0x00);
     lab.advance_seconds(1);
     const std::string first = describe(lab.run(from, inputs));

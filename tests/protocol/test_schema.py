@@ -84,6 +84,13 @@ GOOD = [
     ("port.apply", {**VM, "addresses": ["10.0.0.1/24", "2001:db8::1"], "vrf": 4095, "mtu": 9216}),
     ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"port": "u", "via": "10.0.0.1"}}]}),
     ("route.get", {"address": "10.0.0.1"}),
+    ("vrf.apply", {"vrf": 7, "name": "tenant a", "labels": {"project": "x"}}),
+    ("route.apply", {"routes": [{"vrf": 7, "prefixes": ["::/0"], "next_hop": {
+        "segments": ["fc00::1"], "encap": "full"}}]}),
+    ("route.apply", {"routes": [{"vrf": 7, "prefixes": ["::/0"], "next_hop": {"paths": [
+        {"segments": ["fc00::1"], "weight": 3}, {"segments": ["fc00::2", "fc00::3"]}]}}]}),
+    ("route.apply", {"routes": [{"prefixes": ["fc00::/48"], "next_hop": {"sid": {
+        "behavior": "end", "flavors": ["psp", "next-csid"], "block": 32}}}]}),
     ("sg.apply", {"name": "3f0c2d7e-58f2-4a6e-9c1e-0d8f5b1a2c3d", "rules": [
         {"direction": "ingress"},
         {"direction": "egress", "ethertype": "ipv6", "protocol": 253, "remote_set": "a"}]}),
@@ -109,6 +116,10 @@ BAD = [
     ("port.apply", {**VM, "labels": {"x": 1}}),
     ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"port": "u", "blackhole": True}}]}),
     ("route.apply", {"routes": []}),
+    ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"segments": []}}]}),
+    ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"segments": ["fc00::1"] * 9}}]}),
+    ("route.apply", {"routes": [{"prefixes": ["fc00::1"], "next_hop": {"sid": {"behavior": "end.b6"}}}]}),
+    ("vrf.apply", {"vrf": 0}),
     ("route.get", {"address": "10.0.0.1", "prefix": "10.0.0.0/8"}),
     ("sg.apply", {"name": "a", "rules": [{"ethertype": "ipv4"}]}),
     ("sg.apply", {"name": "a", "rules": [{"direction": "ingress", "protocol": "quic"}]}),

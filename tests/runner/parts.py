@@ -95,6 +95,10 @@ def run_fabric(context):
         run_script(context, f"demo/fabric_{name}", context.source / "tests" / "fabric" / "demo.py", "--bgp", name)
 
 
+def run_overlay(context):
+    run_script(context, "demo/overlay", context.source / "tests" / "fabric" / "overlay.py")
+
+
 def run_script(context, name, script, *arguments):
     """A demonstration, which exits with 0 if all of it held."""
     if not context.selects(name):
@@ -131,4 +135,5 @@ ALL = [
     Part("e2e", "the daemon with TAPs, virtio-user and guests", pytest_part("e2e", 1500)),
     Part("demo", "make demo", run_demo),
     Part("fabric", "make demo-fabric, with FRR and with BIRD", run_fabric),
+    Part("overlay", "make demo-overlay", run_overlay),
 ]

@@ -29,6 +29,7 @@ BESIDES = {
     "ctrl/explain": (("dp",), "runs the real stages on a probe: docs/decisions/0005"),
     "ctrl/fib": (("dp/table",), "the builder finds a bucket's word with the lookup's own matcher"),
     "ctrl/flow": (("dp/table",), "the table's default timeouts are the trackers' own"),
+    "ctrl/plane/encapsulation.cc": (("dp/packet",), "writes the headers that workers put before packets"),
     "ctrl/publish": (("dp/table",), "waits for the readers as the workers do"),
     "ctrl/policy": (("dp/table",), "the compiler places prefixes by the lookup's own hash"),
     "ctrl/punt": (("dp/packet",), "reads the headers of what workers send, as they lay them out"),

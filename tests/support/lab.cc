@@ -328,12 +328,13 @@ void Lab::add_port(PortId id, PortKind kind, const Mac& vm_mac, const Mac& route
 
 void Lab::add_adjacency(NextHopId id, AdjacencyKind kind, PortId port, const Mac& destination,
                         const Mac& source) {
-    environment().adjacencies[id.value()] = Adjacency{.kind = kind,
-                                                      .resolves = false,
-                                                      .port = port,
-                                                      .mtu = 1500,
-                                                      .destination = destination,
-                                                      .source = source};
+    Adjacency& adjacency = environment().adjacencies[id.value()];
+    adjacency = Adjacency{};
+    adjacency.kind = kind;
+    adjacency.port = port;
+    adjacency.mtu = kDefaultMtu;
+    adjacency.destination = destination;
+    adjacency.source = source;
 }
 
 void Lab::add_source(PortId id, const Mac& mac, std::string_view prefix, bool fixed) {
@@ -345,9 +346,35 @@ void Lab::add_source(PortId id, const Mac& mac, std::string_view prefix, bool fi
                           [](const SourcePair& source) { return source.fixed; });
 }
 
-void Lab::add_route(std::string_view prefix, NextHopId id) {
-    if (!fib_->add(VrfId{0}, parse_prefix(prefix).value(), id)) stop("route");
-    generations_->raise_routes(VrfId{0});
+void Lab::add_route(std::string_view prefix, NextHopId id, VrfId vrf) {
+    if (!fib_->add(vrf, parse_prefix(prefix).value(), id)) stop("route");
+    generations_->raise_routes(vrf);
+}
+
+void Lab::open_domain() {
+    domain_.locators.list[0] = domain_.sources.list[0] = parse_prefix("fc00::/32").value();
+    domain_.locators.count = domain_.sources.count = 1;
+    context_.domain = &domain_;
+    add_route("fc00::/32", kHopUplink);
+}
+
+void Lab::add_tunnel(NextHopId id, const SegmentPath& path, const TunnelSettings& settings) {
+    const Encapsulation& made = encapsulations_[id] = build_encapsulation(path, settings);
+    Adjacency& tunnel = adjacency(id);
+    tunnel = Adjacency{};
+    tunnel.kind = AdjacencyKind::kTunnel;
+    tunnel.mtu = static_cast<uint16_t>(kDefaultMtu - made.length);
+    tunnel.underlay = kHopUplink;
+    tunnel.encapsulation = &made;
+}
+
+void Lab::add_sid(NextHopId id, std::string_view prefix, const LocalSid& sid) {
+    sids_[id] = sid;
+    Adjacency& segment = adjacency(id);
+    segment = Adjacency{};
+    segment.kind = AdjacencyKind::kSegment;
+    segment.sid = &sids_[id];
+    add_route(prefix, id);
 }
 
 void Lab::add_host_view() {

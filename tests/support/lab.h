@@ -20,6 +20,7 @@
 
 #include "ctrl/fib/fib.h"
 #include "ctrl/flow/flow_memory.h"
+#include "ctrl/plane/encapsulation.h"
 #include "ctrl/policy/address_sets.h"
 #include "ctrl/policy/compile.h"
 #include "dp/abi/counters.h"
@@ -119,7 +120,13 @@ class Lab {
     FakePort& tx(PortId id) { return *tx_[id.value()]; }
     WorkerContext& context() { return context_; }
     Adjacency& adjacency(NextHopId id) { return context_.adjacencies[id.value()]; }
-    void add_route(std::string_view prefix, NextHopId id);
+    void add_route(std::string_view prefix, NextHopId id, VrfId vrf = VrfId{0});
+    // The SR domain is fc00::/32 from now on, this node's locator fc00:0:1::/48; what else is of
+    // fc00::/32 leads to the uplink's neighbour.
+    void open_domain();
+    // REQUIRES: open_domain().
+    void add_tunnel(NextHopId id, const SegmentPath& path, const TunnelSettings& settings);
+    void add_sid(NextHopId id, std::string_view prefix, const LocalSid& sid);
     // The host sees the uplink from now on, and what lacks a MAC address goes to kResolverPort.
     void add_host_view();
     // A group of next hops, by kLabGroup.
@@ -177,6 +184,9 @@ class Lab {
     std::map<uint16_t, PortConfig> configs_;
     std::map<uint16_t, std::unique_ptr<FakePort>> tx_;
     NextHopGroup group_{};
+    SrDomain domain_;
+    std::map<NextHopId, Encapsulation> encapsulations_;
+    std::map<NextHopId, LocalSid> sids_;
     std::vector<rte_mbuf*> withheld_;
     WorkerContext context_;
     uint8_t fill_ = 0;

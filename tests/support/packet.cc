@@ -175,6 +175,9 @@ Layer& Layer::fragment(uint16_t offset_bytes, bool more) {
 Layer& Layer::tos(uint8_t value) {
     return set(1, {value});
 }
+Layer& Layer::traffic_class(uint8_t value) {
+    return set(0, {static_cast<uint8_t>(0x60 | value >> 4), static_cast<uint8_t>(value << 4)});
+}
 Layer& Layer::flags(uint8_t value) {
     return set(13, {value});
 }
@@ -273,6 +276,13 @@ Layer options6(uint8_t protocol, const Bytes& options) {
 Layer routing6(uint8_t type, uint8_t segments_left, const Bytes& data) {
     return extension6(
         43, Bytes{0, static_cast<uint8_t>((data.size() + 4) / 8 - 1), type, segments_left} + data);
+}
+
+Layer srh(uint8_t segments_left, const std::vector<std::string>& list, const Bytes& tlvs) {
+    Bytes data{static_cast<uint8_t>(list.size() - 1), 0, 0, 0};
+    for (const std::string& segment : list)
+        data = data + address(segment);
+    return routing6(4, segments_left, data + tlvs);
 }
 
 Layer fragment6(uint16_t offset_bytes, bool more, uint32_t id) {

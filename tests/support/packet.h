@@ -57,6 +57,8 @@ struct Layer {
     Layer& df();
     Layer& fragment(uint16_t offset_bytes, bool more);
     Layer& tos(uint8_t value);
+    // IPv6.
+    Layer& traffic_class(uint8_t value);
     // TCP.
     Layer& flags(uint8_t value);
     Layer& seq(uint32_t value);
@@ -83,6 +85,8 @@ Layer ip6(std::string_view source, std::string_view destination);
 // A hop-by-hop (0) or destination options (60) header; padded with PadN to a multiple of 8.
 Layer options6(uint8_t protocol, const Bytes& options = {});
 Layer routing6(uint8_t type, uint8_t segments_left, const Bytes& data = be32(0));
+// A segment routing header (RFC 8754 section 2); `list` as it stands there, the last segment first.
+Layer srh(uint8_t segments_left, const std::vector<std::string>& list, const Bytes& tlvs = {});
 Layer fragment6(uint16_t offset_bytes, bool more, uint32_t id = 0x11223344);
 Layer extension6(uint8_t protocol, const Bytes& header);
 Layer tcp(uint16_t source, uint16_t destination, const Bytes& options = {});

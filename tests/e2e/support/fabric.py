@@ -61,6 +61,8 @@ class Hypervisor:
         self.links = links(number)
         self.device = "eth0" if number == 0 else f"eth{number + 1}"  # of either neighbour
         uplinks = [f"name=up{i};devargs=net_af_packet{i},iface=wire{i}" for i in (0, 1)]
+        # What differs by hypervisor: its number, from 1.
+        options = tuple(str(option).replace("{node}", str(number + 1)) for option in options)
         if host is not None:
             options = (*options, "--host-namespace", host.name)
         self.lab = Lab(resources, *(f for u in uplinks for f in ("--uplink", u)), *options, start=False)

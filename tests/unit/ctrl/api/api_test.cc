@@ -202,7 +202,7 @@ const Refusal kRefusals[] = {
     {"neighbor.delete", R"({"port":"uplink0","address":"192.0.2.9"})", "2 $.params.address"},
     {"neighbor.list", R"({"cursor":"uplink0"})", "1 $.params.cursor"},
     // The rest
-    {"sync.begin", R"({"objects":["port","vrf"]})", "1 $.params.objects[1]"},
+    {"sync.begin", R"({"objects":["port","network"]})", "1 $.params.objects[1]"},
     {"sync.begin", R"({"owner":"config"})", "1 $.params.owner"},
     {"sync.commit", R"({"sync":77})", "2 $.params.sync"},
     {"sync.abort", R"({"sync":77})", "2 $.params.sync"},
@@ -276,6 +276,7 @@ TEST_F(ApiTest, WhatItShowsCanBeAppliedAgain) {
         "addresses":["2001:db8::5/64","10.0.0.5"],"vrf":7,"mtu":9000,"queues":4,"announce":"hold",
         "allowed_pairs":[{"prefix":"10.9.0.0/16"},{"prefix":"::/0","mac":"02:00:00:00:00:09"}],
         "gateways":["fe80::1","10.0.0.1"],"port_security":false})");
+    call("vrf.apply", R"({"vrf":7})");
     call("port.apply", tap);
     const Json shown = call("port.get", R"({"name":"t1"})")["port"]["desired"];
     EXPECT_EQ(call("port.apply", shown)["change"], "unchanged");
@@ -318,6 +319,7 @@ TEST_F(ApiTest, ListsRoutesByPageWhileTheyChange) {
     const Json result = call(
         "route.apply", {{"routes", {{{"prefixes", prefixes}, {"next_hop", {{"port", "vm1"}}}}}}});
     EXPECT_EQ(result["added"], 100);
+    call("vrf.apply", R"({"vrf":5})");
     call("route.apply",
          R"({"routes":[{"vrf":5,"prefixes":["2001:db8::/32"],"next_hop":{"unreachable":true}}]})");
     std::set<std::string> seen;
@@ -569,9 +571,10 @@ TEST_F(ApiTest, ShowsTheDaemonOnOneScreen) {
     telemetry.ports[PortId{2}].drops[static_cast<size_t>(DropReason::kNoRoute)] = 2;
     const Json status = call("status");
     EXPECT_EQ(status["store"], Json::parse(R"({"state":"memory"})"));
-    EXPECT_EQ(status["owners"],
-              Json::parse(
-                  R"([{"owner":"cli","ports":1,"routes":0,"neighbors":0,"groups":0,"stale":0}])"));
+    EXPECT_EQ(
+        status["owners"],
+        Json::parse(
+            R"([{"owner":"cli","ports":1,"routes":0,"neighbors":0,"groups":0,"vrfs":0,"stale":0}])"));
     EXPECT_EQ(
         status["ports"],
         Json::parse(R"({"total":1,"waiting":1,"connected":0,"running":0,"failed":0,"uplinks":1})"));

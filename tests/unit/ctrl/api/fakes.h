@@ -27,6 +27,7 @@ class FakeTelemetry final : public Telemetry {
     }
     PortStats port(PortId id) override { return ports[id]; }
     uint64_t rule(RuleId id) override { return id.value() * 10u; }
+    SegmentStats segment(NextHopId) override { return {.packets = 3, .bytes = 300}; }
     std::vector<RingStats> rings() override { return {{0, 4096, 1, 10, 9, 0, true}}; }
     MemoryStats memory() override {
         MemoryStats out;

@@ -109,6 +109,17 @@ TEST_F(ConfigTest, RefusesNamingTheLineOrTheOption) {
          "uplink.name", "two uplinks"},
         {"[[uplink]]\nname = \"a\"\ncolour = \"red\"", ":3", "no such option"},
         {"uplink = 3", ":1", "[[uplink]]"},
+        {"[srv6]\nlocator = \"10.0.0.0/8\"", "srv6.locator", "IPv6 prefix"},
+        {"[srv6]\nlocator = \"fc00:0:1::1/128\"", "srv6.locator", "16 to 120"},
+        {"[srv6]\nsource = \"fc00::1\"", "srv6.locator", "required"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nsource = \"ff02::1\"", "srv6.source", "routed"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nlocators = [\"fc00:0:2::/48\"]", "srv6.locators",
+         "none holds"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nlocators = [\"fc00::/32\", \"fc00:0:1::/48\"]",
+         "srv6.locators", "overlap"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nsources = [\"x\"]", "srv6.sources", "\"x\""},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\ndscp = \"64\"", "srv6.dscp", "0 to 63"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nhop_limit = 256", "srv6.hop_limit", "0 to 255"},
     };
     for (const BadCase& bad : cases) {
         const auto config = read(bad.text);

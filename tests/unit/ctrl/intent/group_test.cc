@@ -80,7 +80,15 @@ TEST(Groups, ComeBackAfterARestartWithTheirMembersAndAreStale) {
     EXPECT_FALSE(router.state().groups.find({kSet, "trusted"})->stale);
 }
 
-TEST(Groups, StoreOfTheFirstSchemaIsBroughtUpToDate) {
+// Tables that the earlier schemas did not have.
+class EarlierSchema : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(
+    Versions, EarlierSchema,
+    testing::Values(
+        "DROP TABLE security_group; DROP TABLE member; DROP TABLE vrf; PRAGMA user_version=1;",
+        "DROP TABLE vrf; PRAGMA user_version=2;"));
+
+TEST_P(EarlierSchema, IsBroughtUpToDate) {
     TempDir dir;
     {
         Router router(dir.file("intent.db"));
@@ -88,18 +96,18 @@ TEST(Groups, StoreOfTheFirstSchemaIsBroughtUpToDate) {
     }
     sqlite3* db = nullptr;
     ASSERT_EQ(sqlite3_open(dir.file("intent.db").c_str(), &db), SQLITE_OK);
-    ASSERT_EQ(
-        sqlite3_exec(db, "DROP TABLE security_group; DROP TABLE member; PRAGMA user_version=1;",
-                     nullptr, nullptr, nullptr),
-        SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(db, GetParam(), nullptr, nullptr, nullptr), SQLITE_OK);
     sqlite3_close(db);
     {
         Router router(dir.file("intent.db"));
         EXPECT_NE(router.state().ports.find("vm1"), PortTable::kNone);
         ASSERT_TRUE(router.ask(group("web")).has_value());
+        const VrfApply vrf{.intent = {.id = VrfId{7}, .name = "", .owner = "cli", .labels = {}}};
+        ASSERT_TRUE(router.ask(vrf).has_value());
     }
     Router router(dir.file("intent.db"));
     EXPECT_NE(router.state().groups.find({kSg, "web"}), nullptr);
+    EXPECT_TRUE(router.state().vrfs.exists(VrfId{7}));
 }
 
 TEST(Groups, RefusedRequestsNameThePathAndChangeNothing) {

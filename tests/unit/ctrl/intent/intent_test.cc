@@ -114,6 +114,7 @@ TEST(Intent, RefusesAnAddressThatAnotherPortHolds) {
     EXPECT_EQ(text(router.ask(vm("vm2", {"10.0.0.13"}))),
               "3 $.params.addresses[0] 10.0.0.13 of port vm2 in VRF 0 belongs to a route of owner "
               "cli");
+    router.ask(VrfApply{.intent = {.id = VrfId{1}, .name = "", .owner = "cli", .labels = {}}});
     PortApply elsewhere = vm("vm2", {"10.0.0.11"});
     elsewhere.intent.vrf = VrfId{1};
     EXPECT_TRUE(router.ask(elsewhere).has_value());

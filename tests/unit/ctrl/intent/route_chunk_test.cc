@@ -11,6 +11,22 @@ namespace {
 HopRequest sample_hop(uint32_t hop) {
     HopRequest out;
     if (hop == 0) return out;
+    if (hop == 4) {
+        out.kind = NextHopSpec::Kind::kTunnel;
+        out.segment_routing.paths = {
+            {.segments = {parse_ip("fc00::1")->ipv6(), parse_ip("fc00::2")->ipv6()}},
+            {.segments = {parse_ip("fc00::3")->ipv6()}, .reduced = false, .weight = 7}};
+        return out;
+    }
+    if (hop == 5) {
+        out.kind = NextHopSpec::Kind::kSid;
+        out.segment_routing.sid = SidIntent{.sid = *parse_prefix("fc00:0:1::/48"),
+                                            .behavior = SidBehavior::kEndDt46,
+                                            .flavors = kSidNextCsid,
+                                            .block_bits = 32,
+                                            .vrf = VrfId{9}};
+        return out;
+    }
     out.kind = NextHopSpec::Kind::kPort;
     out.port = "uplink0";
     if (hop == 1) out.via = *parse_ip("192.0.2.1");
@@ -27,7 +43,7 @@ std::string sample_chunk() {
     RouteChunkWriter writer = sample_writer();
     for (uint32_t i = 0; i < 8; ++i) {
         RouteValue value;
-        value.hop = i % 4;
+        value.hop = (i % 6) & (kMaxNextHops - 1);
         value.owner = i < 4 ? 0 : 1;
         writer.set({VrfId{static_cast<uint16_t>(i)}, {Ip4{Be32(0x0a000000u + i)}, 32}}, value);
         writer.set({VrfId{0}, {*parse_ip("2001:db8::"), static_cast<uint8_t>(32 + i)}}, value);
@@ -46,7 +62,7 @@ TEST(RouteChunk, ReadsWhatWasWritten) {
     ASSERT_EQ(values.size(), 9u);
     ASSERT_EQ(records.size(), 17u);
     for (uint32_t i = 0; i < 8; ++i) {
-        EXPECT_TRUE(values[i + 1].next_hop == sample_hop(i % 4));
+        EXPECT_TRUE(values[i + 1].next_hop == sample_hop(i % 6));
         EXPECT_EQ(values[i + 1].owner, i < 4 ? "cli" : "neutron");
         EXPECT_EQ(records[i].first.vrf.value(), i);
         EXPECT_EQ(records[i].second, i + 1);

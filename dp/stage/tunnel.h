@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a packet enters a tunnel: the way of the outer packet is found by its segment's route, and
+// the header is put in front of it when everything else is done (encapsulate.cc).
+#pragma once
+
+#include "dp/packet/burst.h"
+#include "dp/packet/path_hash.h"
+#include "dp/stage/context.h"
+
+namespace slash32 {
+
+// The adjacency that the packet leaves by when it goes by `hop`: of a tunnel, the one below it. The
+// inner packet's connection chooses among several, and names itself in the flow label.
+inline const Adjacency& leave_by(WorkerContext& context, Burst& burst, unsigned i, NextHopId hop) {
+    const Adjacency& adjacency = context.adjacency(hop);
+    if (adjacency.kind != AdjacencyKind::kTunnel) [[likely]]
+        return adjacency;
+    const uint32_t hash = path_hash(burst.meta[i]);
+    context.path_hashes[i] = hash;
+    context.underlays[i] = context.member(adjacency.underlay, hash);
+    burst.tunnel |= 1u << i;
+    return context.adjacency(context.underlays[i]);
+}
+
+}  // namespace slash32

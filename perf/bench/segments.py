@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows about segment routing: into and out of tunnels, over the same packets without one.
+
+    vm (VRF 7) - slash32d - wire (an uplink, DPDK's virtio device on a vhost-user socket of the generator's)"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from . import traffic
+from .compare import Comparison
+from .context import Context
+from .figures import Figure
+from .processes import BenchError
+from .router import ROUTER_MAC, Router
+from .uplinks import wait
+
+LOCATOR, OURS, THEIRS, PEER = "fc00:0:1::/48", "fc00:0:1:7::", "fc00:0:2:7::", "fc00:0:2::"
+NEIGHBOUR = "2001:db8::1"
+TENANT = 7
+
+
+def _routes(router: Router, tunnel: bool, vm: int) -> None:
+    """The generator's destinations: behind its device `vm`, which is the VM, and behind the wire."""
+    behind = traffic.addresses_behind()
+    vrf = TENANT if tunnel else 0
+    wire: dict[str, Any] = {"segments": [THEIRS]} if tunnel else {"port": "wire", "via": NEIGHBOUR}
+    if tunnel:
+        router.control.call("route.apply", routes=[
+            {"prefixes": [f"{PEER}/48"], "next_hop": {"port": "wire", "via": NEIGHBOUR}},
+            {"prefixes": [f"{OURS}/128"], "next_hop": {"sid": {"behavior": "end.dt46", "vrf": vrf}}}])
+    for addresses, to in ((behind[vm], {"port": "b"}), (behind[1 - vm], wire)):
+        router.control.call("route.apply", routes=[
+            {"vrf": vrf, "prefixes": [f"{address}/32" for address in addresses], "next_hop": to}])
+
+
+def _sample(context: Context, sends: str, tunnel: bool) -> traffic.Sample:
+    """A fresh slash32d; one side sends 64-byte UDP to the other. The generator makes the wire's socket, so it
+    comes first; its first device is the one that sends."""
+    directory = context.fresh("pair")
+    wire, vm = traffic.sockets(directory)
+    vm_index = 0 if sends == "vm" else 1
+    devices = [f"net_vhost0,iface={wire}", f"listen:{vm}"]
+    if vm_index == 0:
+        devices.reverse()
+    options: list[object] = ["--one-way"]
+    if tunnel and sends == "wire":
+        options += ["--srv6-sid", f"{OURS},none", "--srv6-src", PEER, "--bytes", 104]
+    with context.children() as children:
+        device = f"net_virtio_user0,path={wire},queue_size=1024,mac={ROUTER_MAC}"
+        router = Router(context, children, directory, "busy", options=[
+            "--uplink", f"name=wire;devargs={device};address=192.0.2.0;address=2001:db8::",
+            *(["--srv6-locator", LOCATOR, "--srv6-locators", "fc00::/32"] if tunnel else [])])
+
+        def start() -> None:
+            wait("the generator's socket", wire.exists, 15)
+            router.start()
+            if tunnel:
+                router.control.call("vrf.apply", vrf=TENANT)
+            router.add_port("b", vm, traffic.MACS[vm_index], traffic.SOURCES[vm_index],
+                            **({"vrf": TENANT} if tunnel else {}))
+            router.control.call("neighbor.apply", port="wire", address=NEIGHBOUR, mac=traffic.MACS[1 - vm_index])
+            _routes(router, tunnel, vm_index)
+            ready.set()
+            ending.wait()  # the router ends with the thread that started it
+
+        def counters() -> tuple[int, int]:
+            if not ready.wait(15):
+                raise BenchError("slash32d was not ready within 15 s")
+            return traffic.worker_counters(router)
+
+        ready, ending = threading.Event(), threading.Event()
+        threading.Thread(target=start, daemon=True).start()
+        sample = traffic.measure(context, children, devices, options, counters)
+        router.stop()
+        ending.set()
+    return sample
+
+
+def tunnels(context: Context) -> list[Figure]:
+    """Cycles a packet into and out of a tunnel of one segment, over the same inner packets routed plainly."""
+    got = Comparison(context, context.runs(5, 2), {
+        "plain, from the VM": lambda: _sample(context, "vm", False),
+        "into a tunnel": lambda: _sample(context, "vm", True),
+        "plain, from the uplink": lambda: _sample(context, "wire", False),
+        "out of a tunnel": lambda: _sample(context, "wire", True),
+    })
+    return [
+        got.over_by_cycles("tunnels: 64 B into a tunnel over plain, by cycles", "into a tunnel",
+                           "plain, from the VM", 0.8),
+        got.over_by_cycles("tunnels: 64 B out of a tunnel over plain, by cycles", "out of a tunnel",
+                           "plain, from the uplink", 0.8),
+        *(got.cycles(f"tunnels: {name}, busy", name)
+          for name in ("plain, from the VM", "into a tunnel", "plain, from the uplink", "out of a tunnel")),
+    ]

@@ -103,19 +103,26 @@ Result<void> decode(const Json& json, const Path& path, HopRequest& out) {
     const Json* encap = fields.find("encap");
     const Json* paths = fields.find("paths");
     const Json* sid = fields.find("sid");
+    std::optional<uint16_t> vrf;
+    fields.optional("vrf", vrf, Range{0, kMaxVrf});
     if (auto ok = fields.done(); !ok) return ok;
     if (int{port.has_value()} + int{blackhole} + int{unreachable} + int{segments != nullptr} +
-            int{paths != nullptr} + int{sid != nullptr} !=
+            int{paths != nullptr} + int{sid != nullptr} + int{vrf.has_value()} !=
         1) {
         return rpc::invalid(
             path,
-            "must have one of port, segments, paths, sid, blackhole: true, unreachable: true");
+            "must have one of port, segments, paths, sid, vrf, blackhole: true, unreachable: true");
     }
     if (!port && (out.via || out.mac)) {
         return rpc::invalid(Path(path, out.via ? "via" : "mac"), "is only for a port");
     }
     if (encap != nullptr && segments == nullptr)
         return rpc::invalid(Path(path, "encap"), "is only for segments");
+    if (vrf) {
+        out.kind = NextHopSpec::Kind::kVrf;
+        out.vrf = VrfId{*vrf};
+        return {};
+    }
     if (sid != nullptr) {
         if (auto ok = decode_sid(*sid, Path(path, "sid"), out); !ok) return ok;
         return check_next_hop(out, Path(path, "sid"));
@@ -139,6 +146,8 @@ Result<void> decode(const Json& json, const Path& path, RouteGroup& out) {
         .required("next_hop", out.next_hop);
     out.vrf = VrfId{vrf};
     if (auto ok = fields.done(); !ok) return ok;
+    if (out.next_hop.kind == NextHopSpec::Kind::kVrf && out.next_hop.vrf == out.vrf)
+        return rpc::invalid(Path(Path(path, "next_hop"), "vrf"), "is the route's own");
     if (out.next_hop.kind == NextHopSpec::Kind::kSid) return take_sid_prefix(out, path);
     return {};
 }

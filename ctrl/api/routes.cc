@@ -78,6 +78,8 @@ std::string next_hop_text(const State& state, uint32_t index) {
             return R"({"blackhole":true})";
         case NextHopSpec::Kind::kUnreachable:
             return R"({"unreachable":true})";
+        case NextHopSpec::Kind::kVrf:
+            return fmt::format(R"({{"vrf":{}}})", hop.vrf.value());
         case NextHopSpec::Kind::kTunnel:
             return '{' + paths_text(hop.segment_routing.paths) + '}';
         case NextHopSpec::Kind::kSid:

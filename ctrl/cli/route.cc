@@ -30,6 +30,7 @@ struct RouteOptions {
     std::vector<std::string> flavors;
     int64_t block = 0;
     int64_t sid_vrf = -1;  // not given
+    int64_t to_vrf = -1;   // the same
     int64_t vrf = 0;
     WriteOptions write;
 };
@@ -83,6 +84,7 @@ Json tunnel_of(const RouteOptions& o) {
 Json next_hop_of(const RouteOptions& o) {
     if (o.blackhole) return {{"blackhole", true}};
     if (o.unreachable) return {{"unreachable", true}};
+    if (o.to_vrf >= 0) return {{"vrf", o.to_vrf}};
     if (!o.paths.empty()) return tunnel_of(o);
     if (!o.sid.empty()) {
         Json sid{{"behavior", o.sid}};
@@ -271,6 +273,7 @@ std::string next_hop_text(const Json& next_hop) {
     if (bool_at(next_hop, "unreachable")) return "unreachable";
     if (next_hop.contains("segments")) return path_text(next_hop);
     if (next_hop.contains("sid")) return sid_text(object_at(next_hop, "sid"));
+    if (next_hop.contains("vrf")) return fmt::format("vrf {}", number_at(next_hop, "vrf"));
     if (!next_hop.contains("paths")) return over_text(next_hop);
     std::string text;
     for (const Json& path : array_at(next_hop, "paths"))
@@ -338,6 +341,12 @@ void add_route(CLI::App& app, Context& context) {
     add->add_option("--flavor", add_o->flavors, "psp, usp, usd or next-csid")->needs(sid);
     add->add_option("--block", add_o->block, "Bits of the locator block (next-csid)")->needs(sid);
     add->add_option("--sid-vrf", add_o->sid_vrf, "VRF of what comes out (end.dt*)")->needs(sid);
+    add->add_option("--to-vrf", add_o->to_vrf, "By the routes of another VRF")
+        ->excludes(port)
+        ->excludes(blackhole)
+        ->excludes(unreachable)
+        ->excludes(segments)
+        ->excludes(sid);
     add->add_option("--vrf", add_o->vrf, "VRF (0)");
     add_o->write.add(*add);
     add->callback([&context, add_o] { send(context, *add_o, "route.apply", true); });

@@ -48,6 +48,8 @@ std::string describe_adjacency(const Adjacency& adjacency, const std::string& po
             return "a tunnel to " + describe_tunnel(*adjacency.encapsulation);
         case AdjacencyKind::kSegment:
             return "a segment of this node";
+        case AdjacencyKind::kVrf:
+            return fmt::format("the routes of VRF {}", adjacency.vrf.value());
         case AdjacencyKind::kEthernet:
             return fmt::format("port {}, MAC {}, MTU {}", port, to_string(adjacency.destination),
                                adjacency.mtu);
@@ -214,14 +216,23 @@ std::string Explainer::describe_filter(const PortConfig& port) {
 }
 
 std::string Explainer::describe_route(PortId in, const Probe& probe, NextHopId taken) const {
-    const VrfId vrf = ports_[in.value()]->vrf;
-    const auto route = fib_.explain(vrf, probe.destination);
-    if (!route)
-        return fmt::format("no route to {} in VRF {}", to_string(probe.destination), vrf.value());
-    const bool group = is_group(route->next_hop);
-    const Adjacency& adjacency = adjacencies_[(group ? taken : route->next_hop).value()];
-    return fmt::format("{} leads {}to {}", to_string(route->prefix), group ? "by its group " : "",
-                       describe_adjacency(adjacency, name_(adjacency.port)));
+    VrfId vrf = ports_[in.value()]->vrf;
+    std::string text;
+    for (unsigned n = 0; n <= kMaxVrfHops; ++n) {
+        const auto route = fib_.explain(vrf, probe.destination);
+        if (!route)
+            return text + fmt::format("no route to {} in VRF {}", to_string(probe.destination),
+                                      vrf.value());
+        const bool group = is_group(route->next_hop);
+        const Adjacency& adjacency = adjacencies_[(group ? taken : route->next_hop).value()];
+        text +=
+            fmt::format("{} leads {}to {}", to_string(route->prefix), group ? "by its group " : "",
+                        describe_adjacency(adjacency, name_(adjacency.port)));
+        if (adjacency.kind != AdjacencyKind::kVrf) return text;
+        text += "; ";
+        vrf = adjacency.vrf;
+    }
+    return text + "and so on";
 }
 
 }  // namespace slash32

@@ -151,7 +151,7 @@ void Intent::collect() {
 
 HopRequest Intent::describe(uint32_t hop) const {
     const HopSpec& spec = state_.hops.spec(hop);
-    HopRequest out{spec.kind, "", spec.via, spec.mac, spec.segment_routing};
+    HopRequest out{spec.kind, "", spec.via, spec.mac, spec.segment_routing, spec.vrf};
     if (spec.has_port()) out.port = state_.ports.at(spec.port).name;
     return out;
 }

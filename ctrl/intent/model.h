@@ -95,12 +95,22 @@ struct SegmentHop {
 struct NextHopSpec {
     // kGlean and kHost are of learned routes alone: whoever has the address on an uplink, and the
     // host itself. The values stand in the store.
-    enum class Kind : uint8_t { kPort, kBlackhole, kUnreachable, kGlean, kHost, kTunnel, kSid };
+    enum class Kind : uint8_t {
+        kPort,
+        kBlackhole,
+        kUnreachable,
+        kGlean,
+        kHost,
+        kTunnel,
+        kSid,
+        kVrf
+    };
     Kind kind = Kind::kBlackhole;
     PortId port;                   // kPort, kGlean, and kSid that forwards over one
     std::optional<IpAddress> via;  // kPort on an uplink: the neighbour; absent on a VM port
     std::optional<Mac> mac;        // kPort on a VM port: its MAC if not the port's own
     SegmentHop segment_routing{};
+    VrfId vrf{};  // kVrf: whose routes are followed
     auto operator<=>(const NextHopSpec&) const = default;
 };
 

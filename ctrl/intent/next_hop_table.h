@@ -24,8 +24,15 @@ struct HopSpec {
     std::optional<IpAddress> via;
     std::optional<Mac> mac;
     SegmentHop segment_routing{};
+    VrfId vrf{};
     static constexpr uint16_t kNoPortIndex = UINT16_MAX;
     bool has_port() const { return port != kNoPortIndex; }
+    // Into that VRF, by a route or a segment.
+    bool leads_into(VrfId other) const {
+        return kind == NextHopSpec::Kind::kVrf
+                   ? vrf == other
+                   : segment_routing.sid && segment_routing.sid->vrf == other;
+    }
     bool leads_over(uint16_t index) const { return has_port() && port == index; }
     auto operator<=>(const HopSpec&) const = default;
 };

@@ -59,9 +59,12 @@ std::string route_name(const RouteKey& key) {
     return fmt::format("route {} in VRF {}", to_string(key.prefix), key.vrf.value());
 }
 
-// A segment of this node lies where the node's segments are; a tunnel begins at one of them.
+// A segment of this node lies where the node's segments are; a tunnel begins at one of them; what a
+// route leads into is there.
 Result<void> check_segments(const State& state, const HopRequest& request,
                             const VrfLookup& vrf_exists, const std::string& path) {
+    if (request.kind == NextHopSpec::Kind::kVrf)
+        return check_vrf(vrf_exists, request.vrf, path + ".vrf");
     const bool is_tunnel = request.kind == NextHopSpec::Kind::kTunnel;
     if (!is_tunnel && request.kind != NextHopSpec::Kind::kSid) return {};
     if (!state.locator) {
@@ -153,8 +156,8 @@ Result<void> check_route_capacity(const State& state, const std::vector<RouteCha
 Result<uint32_t> resolve_hop(State& state, ChangeSet& change, const HopRequest& request,
                              const PortLookup& lookup, const VrfLookup& vrf_exists,
                              const std::string& path) {
-    HopSpec spec{request.kind, HopSpec::kNoPortIndex, request.via, request.mac,
-                 request.segment_routing};
+    HopSpec spec{request.kind, HopSpec::kNoPortIndex,   request.via,
+                 request.mac,  request.segment_routing, request.vrf};
     if (auto ok = check_segments(state, request, vrf_exists, path); !ok)
         return tl::unexpected(ok.error());
     const std::string at = request.kind == NextHopSpec::Kind::kSid ? path + ".sid" : path;

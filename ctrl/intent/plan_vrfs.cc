@@ -101,8 +101,11 @@ Result<void> VrfPlanner::remove_routes(const std::string& owner, bool force,
             return true;
         }
         if (value.origin_port != 0) return true;
-        const std::optional<SidIntent>& sid = state_.hops.spec(value.hop).segment_routing.sid;
-        if (!removes(key.vrf) && !(sid && removes(sid->vrf))) return true;
+        const HopSpec& hop = state_.hops.spec(value.hop);
+        const bool led_into = std::ranges::any_of(change_.vrfs, [&](const VrfChange& vrf) {
+            return vrf.after == nullptr && hop.leads_into(vrf.id);
+        });
+        if (!removes(key.vrf) && !led_into) return true;
         result =
             check_owner(state_.owners.name(value.owner), owner, force, path,
                         fmt::format("route {} in VRF {}", to_string(key.prefix), key.vrf.value()));

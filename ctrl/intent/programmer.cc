@@ -300,7 +300,7 @@ Result<NextHopId> Programmer::acquire(uint32_t hop) {
     const NextHopId known = state_.hops.id(hop);
     if (known != kNoNextHop) return known;
     const HopSpec& spec = state_.hops.spec(hop);
-    NextHopSpec resolved{spec.kind, kNoPort, spec.via, spec.mac, spec.segment_routing};
+    NextHopSpec resolved{spec.kind, kNoPort, spec.via, spec.mac, spec.segment_routing, spec.vrf};
     if (spec.has_port()) {
         resolved.port = state_.ports.at(spec.port).id;
         if (resolved.port == kNoPort) return kNoNextHop;

@@ -28,6 +28,7 @@ struct HopRequest {
     std::optional<IpAddress> via;
     std::optional<Mac> mac;
     SegmentHop segment_routing{};
+    VrfId vrf{};
     // Has a port: kPort, and kSid that forwards over one.
     bool has_port() const { return !port.empty(); }
     auto operator<=>(const HopRequest&) const = default;

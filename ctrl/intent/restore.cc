@@ -221,8 +221,8 @@ class RouteRestorer {
 void RouteRestorer::add_value(const StoredRouteValue& stored) {
     Value& value = values_.emplace_back();
     const HopRequest& request = stored.next_hop;
-    HopSpec spec{request.kind, HopSpec::kNoPortIndex, request.via, request.mac,
-                 request.segment_routing};
+    HopSpec spec{request.kind, HopSpec::kNoPortIndex,   request.via,
+                 request.mac,  request.segment_routing, request.vrf};
     if (request.has_port()) spec.port = state_.ports.find(request.port);
     if (request.has_port() && !spec.has_port()) {
         value.kept = static_cast<uint32_t>(kept_values_.size());

@@ -124,6 +124,8 @@ bool is_sound(const HopRequest& hop) {
             return segment_routing.sid && segment_routing.sid->sid.length <= 128 &&
                    segment_routing.sid->behavior <= SidBehavior::kEndDx6 &&
                    segment_routing.sid->vrf.value() < kMaxVrfs;
+        case Kind::kVrf:
+            return hop.vrf.value() < kMaxVrfs;
         case Kind::kGlean:
         case Kind::kHost:
             break;
@@ -149,6 +151,8 @@ std::optional<StoredRouteValue> take_value(Cursor& cursor) {
     SegmentHop& segment_routing = value.next_hop.segment_routing;
     if (value.next_hop.kind == NextHopSpec::Kind::kTunnel) take_segments(cursor, segment_routing);
     if (value.next_hop.kind == NextHopSpec::Kind::kSid) segment_routing.sid = take_sid(cursor);
+    if (value.next_hop.kind == NextHopSpec::Kind::kVrf)
+        value.next_hop.vrf = VrfId{cursor.take<uint16_t>()};
     if (cursor.failed() || value.owner.empty() || !is_sound(value.next_hop)) return std::nullopt;
     return value;
 }
@@ -203,6 +207,7 @@ void RouteChunkWriter::set(const RouteKey& key, RouteValue value) {
                 put_segments(value_bytes_, hop.segment_routing);
             if (hop.kind == NextHopSpec::Kind::kSid)
                 put_sid(value_bytes_, *hop.segment_routing.sid);
+            if (hop.kind == NextHopSpec::Kind::kVrf) put(value_bytes_, hop.vrf.value());
         }
     }
     record(key, last_value_);

@@ -537,7 +537,17 @@ void ForwardingPlane::routes_changed(VrfId vrf) {
 }
 
 void ForwardingPlane::raise_routes() {
-    for (const VrfId vrf : std::exchange(changed_routes_, {}))
+    // Flows of a VRF whose routes lead into a changed one go by that one's routes, too.
+    std::set<VrfId> raised = std::exchange(changed_routes_, {});
+    for (std::vector<VrfId> todo(raised.begin(), raised.end()); !todo.empty();) {
+        const auto from = led_into_.find(todo.back());
+        todo.pop_back();
+        if (from == led_into_.end()) continue;
+        for (const VrfId vrf : from->second) {
+            if (raised.insert(vrf).second) todo.push_back(vrf);
+        }
+    }
+    for (const VrfId vrf : raised)
         generations_.raise_routes(vrf);
 }
 

@@ -238,6 +238,7 @@ class ForwardingPlane final : public Plane {
     Tunnels tunnels_;
     bool routes_segments_ = false;
     std::map<NextHopId, TunnelGroup> tunnel_groups_;
+    std::map<VrfId, std::set<VrfId>> led_into_;  // by a VRF, those whose routes have led there
     std::unique_ptr<PortConfig> resolver_;
     std::set<VrfId> learned_vrfs_;    // that learnt routes stand in
     std::set<VrfId> learned_untold_;  // whose learnt routes have changed, and flows do not know

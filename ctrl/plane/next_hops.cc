@@ -161,6 +161,10 @@ Adjacency NextHops::compile(NextHopId id, const Entry& entry) const {
                 adjacency.mtu =
                     static_cast<uint16_t>(entry.underlay_mtu - entry.encapsulation->length);
             return adjacency;
+        case NextHopSpec::Kind::kVrf:
+            adjacency.kind = AdjacencyKind::kVrf;
+            adjacency.vrf = entry.spec.vrf;
+            return adjacency;
         case NextHopSpec::Kind::kSid:
             adjacency.kind = AdjacencyKind::kSegment;
             adjacency.sid = entry.sid.get();

@@ -110,6 +110,9 @@ Result<void> ForwardingPlane::put_route(VrfId vrf, const IpPrefix& prefix, NextH
     if (!put) return put;
     if (const auto group = tunnel_groups_.find(hop); group != tunnel_groups_.end())
         group->second.vrfs.insert(vrf);
+    if (const Adjacency* to = next_hops_.find(hop);
+        to != nullptr && to->kind == AdjacencyKind::kVrf)
+        led_into_[to->vrf].insert(vrf);
     tunnels_.route_changed(vrf, prefix);
     return put;
 }

@@ -21,19 +21,23 @@ enum class AdjacencyKind : uint8_t {
     kGlean = 6,        // an on-link address: whoever has it is a neighbour yet to be found
     kTunnel = 7,       // into an encapsulation, then on by `underlay`
     kSegment = 8,      // a segment of this node
+    kVrf = 9,          // by the routes of another VRF
 };
+
+// VRFs that routes may lead a packet through (kVrf).
+inline constexpr unsigned kMaxVrfHops = 4;
 
 struct Encapsulation;  // dp/abi/srv6.h
 struct LocalSid;
 
 struct Adjacency {
     AdjacencyKind kind = AdjacencyKind::kNone;
-    bool resolves =
-        false;  // kIncomplete, kGlean: control is given the packets, and asks for the MAC
+    bool resolves = false;  // kIncomplete, kGlean: control gets the packets, asks for the MAC
     PortId port;
     uint16_t mtu = 0;  // of the IP packet, bytes; kTunnel: of the inner one
     Mac destination;   // where `resolves`: the id of this adjacency, by unresolved_mac()
     Mac source;
+    VrfId vrf;           // kVrf
     NextHopId underlay;  // kTunnel: an adjacency or a group; kNoNextHop: none leads there now
     union {
         const Encapsulation* encapsulation = nullptr;  // kTunnel

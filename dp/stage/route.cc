@@ -47,10 +47,29 @@ void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask)
     });
 }
 
+// Follows routes that lead into other VRFs; whether there were any.
+bool cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
+    PacketMeta& meta = burst.meta[i];
+    for (unsigned n = 0; n < kMaxVrfHops; ++n) {
+        const Adjacency& adjacency = context.adjacency(meta.next_hop);
+        if (adjacency.kind != AdjacencyKind::kVrf) return n > 0;
+        const bool ipv4 = (burst.ipv4 >> i & 1) != 0;
+        const NextHopId hop =
+            ipv4
+                ? context.fib.lookup(adjacency.vrf,
+                                     destination_of(*reinterpret_cast<const Ipv4Header*>(meta.l3)))
+                : context.fib.lookup(adjacency.vrf,
+                                     destination_of(*reinterpret_cast<const Ipv6Header*>(meta.l3)));
+        meta.next_hop = is_group(hop) ? context.member(hop, path_hash(meta)) : hop;
+    }
+    return true;
+}
+
 // Of a packet that its adjacency does not lead straight out of a port: the one below a tunnel;
 // nullptr where the packet is done with, or goes to the resolver.
 [[gnu::noinline]] const Adjacency* detour(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
+    const bool crossed = cross_vrfs(context, burst, i);
     const Adjacency& adjacency = leave_by(context, burst, i, meta.next_hop);
     const auto refuse = [&](DropReason reason, IcmpError error) {
         drop_with_error(context, burst, i, reason, error);
@@ -61,6 +80,7 @@ void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask)
             return &adjacency;
         case AdjacencyKind::kNone:
         case AdjacencyKind::kTunnel:  // below another one
+        case AdjacencyKind::kVrf:     // round and round
             return refuse(
                 (burst.tunnel >> i & 1) != 0 ? DropReason::kNoSegmentRoute : DropReason::kNoRoute,
                 IcmpError::kNoRoute);
@@ -79,7 +99,8 @@ void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask)
             meta.out_port = kResolverPort;
             return nullptr;
         case AdjacencyKind::kHost:
-            if (burst.in->twin == kNoPort)
+            // A route into another VRF is not one to the host: its services are not a tenant's.
+            if (burst.in->twin == kNoPort || crossed)
                 return refuse(DropReason::kHostAddress, IcmpError::kHostUnreachable);
             to_host(context, burst, i);
             return nullptr;

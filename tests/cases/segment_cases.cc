@@ -10,6 +10,7 @@ namespace {
 constexpr VrfId kTenant{7};
 constexpr NextHopId kTunnel{20};
 constexpr NextHopId kSid{30};
+constexpr NextHopId kIntoTenant{32};
 
 const char* const kSource = "fc00:0:1::";
 const char* const kPeer = "fc00:0:2::";      // where outer packets come from
@@ -471,6 +472,68 @@ std::vector<PacketCase> domain() {
 }
 
 S32_PACKET_CASES(SegmentDomain, domain());
+
+// A gateway: the tenant's other addresses, and 192.0.2.0/24, are by the routes of VRF 0, which have
+// the tenant's for 10.7.0.1.
+void gateway(Lab& lab) {
+    tenant(lab);
+    lab.adjacency(kTunnel) = Adjacency{.kind = AdjacencyKind::kVrf, .vrf = VrfId{0}};
+    lab.add_route("192.0.2.0/24", kTunnel, kTenant);
+    lab.adjacency(kIntoTenant) = Adjacency{.kind = AdjacencyKind::kVrf, .vrf = kTenant};
+    lab.add_route("10.7.0.1", kIntoTenant);
+    lab.add_sid(kSid, kOurs, lookup(SidBehavior::kEndDt46));
+}
+
+std::vector<PacketCase> between_vrfs() {
+    const Layer out = ip4("10.7.0.1", "192.0.2.9");
+    // An ICMP error, about which there is none.
+    const Layer unanswered = icmp4(3, 1);
+    const Layer quoted = raw((to_vm3() / ip4("192.0.2.9", "10.7.0.9") / udp(1, 2)).payload());
+    return {
+        {"a route leads by those of another VRF", kVm3, in(from_vm() / out / udp(1, 2)),
+         sent(kUplink, to_fabric() / ip4("10.7.0.1", "192.0.2.9").ttl(63) / udp(1, 2)),
+         [](Lab& lab) {
+             gateway(lab);
+             lab.add_route("192.0.2.0/24", kHopUplink);
+         }},
+        {"a route of VRF 0 leads into a tenant's", kUplink,
+         in(from_fabric() / ip4("192.0.2.9", "10.7.0.1") / udp(1, 2)),
+         sent(kVm3, to_vm3() / ip4("192.0.2.9", "10.7.0.1").ttl(63) / udp(1, 2)), gateway},
+        {"what comes in a tunnel leaves by the routes of another VRF", kUplink,
+         in(from_fabric() / ip6(kPeer, kOurs) / ip4("10.7.0.9", "192.0.2.9") / udp(1, 2)),
+         sent(kUplink, to_fabric() / ip4("10.7.0.9", "192.0.2.9").ttl(63) / udp(1, 2)),
+         [](Lab& lab) {
+             gateway(lab);
+             lab.add_route("192.0.2.0/24", kHopUplink);
+         }},
+        {"routes that lead round and round lead nowhere", kVm3, in(from_vm() / out / udp(1, 2)),
+         refused(DropReason::kNoRoute, kVm3,
+                 to_vm3() / ip4("10.0.0.254", "10.7.0.1").tos(0xc0).df() / icmp4(3, 0) /
+                     raw((from_vm() / out / udp(1, 2)).payload())),
+         [](Lab& lab) {
+             gateway(lab);
+             lab.add_route("192.0.2.0/24", kIntoTenant);
+         }},
+        {"a route of another VRF is not one to the host", kUplink,
+         in(from_fabric() / ip6(kPeer, kOurs) / ip4("10.7.0.9", "192.0.2.9") / unanswered / quoted),
+         dropped(DropReason::kHostAddress),
+         [](Lab& lab) {
+             gateway(lab);
+             lab.add_host_view();
+             lab.add_route("192.0.2.9", kHopHost);
+         }},
+        {"a route of another VRF is not one to a segment", kUplink,
+         in(from_fabric() / ip6(kPeer, kOurs) / ip6("2001:db8:7::9", "fc00:0:1:8::") / udp(1, 2)),
+         dropped(DropReason::kUnknownSegment),
+         [](Lab& lab) {
+             gateway(lab);
+             lab.add_route("fc00::/32", kTunnel, kTenant);
+             lab.add_sid(NextHopId{31}, "fc00:0:1:8::", lookup(SidBehavior::kEndDt46));
+         }},
+    };
+}
+
+S32_PACKET_CASES(BetweenVrfs, between_vrfs());
 
 }  // namespace
 }  // namespace slash32::test

@@ -86,6 +86,33 @@ def test_security_group_sees_the_inner_packet(overlay):
         daemon.call("sg.delete", name="from-a1")
 
 
+def test_tenants_meet_at_a_gateway_alone(overlay):
+    """Two machines of one hypervisor in different tenants: only by way of the other hypervisor, and only once that
+    has routes between the two."""
+    here, there = (hypervisor.lab for hypervisor in overlay.hypervisors)
+    ours = {"a": "10.17.0.1", "b": "10.18.0.1"}
+    machines = {tenant: here.machine(91 + n, [f"{one}/24"], gateways=[one[:-1] + "254"], vrf=TENANTS[tenant])
+                for n, (tenant, one) in enumerate(ours.items())}
+    for tenant, other in (("a", "b"), ("b", "a")):
+        here.daemon.call("route.apply", routes=[
+            {"vrf": TENANTS[tenant], "prefixes": [f"{ours[other]}/32"], "next_hop": {"segments": [sid(2, tenant)]}}])
+        there.daemon.call("route.apply", routes=[
+            {"vrf": TENANTS[tenant], "prefixes": [f"{ours[tenant]}/32"], "next_hop": {"segments": [sid(1, tenant)]}}])
+    assert "Net Unreachable" in machines["a"].run("ping", "-n", "-c", 1, "-W", 2, ours["b"], check=False).stdout
+    for tenant, other in (("a", "b"), ("b", "a")):
+        there.daemon.call("route.apply", routes=[
+            {"vrf": TENANTS[tenant], "prefixes": [f"{ours[other]}/32"], "next_hop": {"vrf": TENANTS[other]}}])
+    for tenant, other in (("a", "b"), ("b", "a")):
+        machines[tenant].ping(ours[other], 3)
+    here.daemon.call("route.apply", routes=[
+        {"vrf": TENANTS["a"], "prefixes": ["198.51.100.0/24"], "next_hop": {"vrf": 0}}])
+    explained = here.daemon.call("explain", port=machines["a"].port, src=ours["a"], dst="198.51.100.1", proto="udp")
+    route = next(step["detail"] for step in explained["steps"] if step["stage"] == "route")
+    assert route.startswith("198.51.100.0/24 leads to the routes of VRF 0; "), explained
+    there.daemon.call("route.delete", routes=[{"vrf": TENANTS["a"], "prefixes": [f"{ours['b']}/32"]}])
+    assert " 0 received" in machines["a"].run("ping", "-n", "-c", 2, "-i", 0.05, "-W", 1, ours["b"], check=False).stdout
+
+
 def test_machine_moves_to_another_hypervisor(overlay):
     """The same MAC and address; the routes of its VRF follow, and connections find it."""
     there, here = overlay.hypervisors[1].lab, overlay.hypervisors[0].lab

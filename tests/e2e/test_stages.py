@@ -34,7 +34,8 @@ def test_stages_are_measured_while_accounting_is_on(lab):
     measured = stages(daemon)
     names = list(measured)
     explained = daemon.call("explain", port="vm1", src=vm1.ip4, dst=vm2.ip4, proto="udp", dport=53)
-    assert names == ["receive", *(step["stage"] for step in explained["steps"]), "offload", "transmit"]
+    assert names == ["receive", *(step["stage"] for step in explained["steps"]), "offload",
+                     "encapsulate", "transmit"]
     bursts = {of_stage[2] for of_stage in measured.values()}
     assert len(bursts) == 1 and 0 < max(bursts) < PINGS / 8, "a few of the bursts, and whole ones"
     assert all(cycles > 0 for cycles, _, _ in measured.values()), measured

@@ -68,6 +68,10 @@ constexpr RouteRefusal kRouteRefusals[] = {
      "1 .next_hop.sid.block"},
     {R"(["fc00::/32"])", R"({"sid":{"behavior":"end","flavors":["next-csid"],"block":32}})",
      "1 .prefixes[0]"},
+    {R"(["10.1.0.0/16"])", R"({"vrf":0})", "1 .next_hop.vrf"},  // its own
+    {R"(["10.1.0.0/16"])", R"({"vrf":9})", "2 .next_hop.vrf"},
+    {R"(["10.1.0.0/16"])", R"({"vrf":4096})", "1 .next_hop.vrf"},
+    {R"(["10.1.0.0/16"])", R"({"vrf":1,"port":"vm1"})", "1 .next_hop"},
     // There is no locator.
     {R"(["fc00:0:1:7::"])", R"({"sid":{"behavior":"end"}})", "1 .next_hop.sid"},
     {R"(["10.1.0.0/16"])", R"({"segments":["fc00::1"]})", "1 .next_hop.segments"},
@@ -103,6 +107,7 @@ TEST_F(ApiTest, ShowsTunnelsAndSegmentsAsTheyWereAsked) {
         {"10.1.0.0/16", R"({"segments":["fc00:0:5::","fc00:0:2:7::"],"encap":"full"})"},
         {"10.2.0.0/16", R"({"paths":[{"segments":["fc00:0:8:7::"],"weight":3},
                                      {"segments":["fc00:0:9:7::"],"encap":"full","weight":1}]})"},
+        {"0.0.0.0/0", R"({"vrf":0})"},
         {"fc00:0:1:1::/128", R"({"sid":{"behavior":"end","flavors":["psp","usd"]}})"},
         {"fc00:0:1::/48", R"({"sid":{"behavior":"end","flavors":["next-csid"],"block":32}})"},
         {"fc00:0:1:7::/128", R"({"sid":{"behavior":"end.dt46","vrf":7}})"},
@@ -135,10 +140,10 @@ TEST_F(ApiTest, ShowsTunnelsAndSegmentsAsTheyWereAsked) {
                                         "fc00:0:1:8::/128", "fc00:0:1:9::/128"}));
     const Json vrf = call("vrf.get", R"({"vrf":7})")["vrf"];
     EXPECT_EQ(vrf["name"], "a");
-    EXPECT_EQ(vrf["routes"], 3);
+    EXPECT_EQ(vrf["routes"], 4);
     const Json dry = call("vrf.delete", R"({"vrf":7,"dry_run":true})")["difference"];
-    EXPECT_EQ(dry["removed"], 5);  // and the segment that leads there
-    EXPECT_EQ(call("vrf.delete", R"({"vrf":7})")["removed_routes"], 4);
+    EXPECT_EQ(dry["removed"], 6);  // and the segment that leads there
+    EXPECT_EQ(call("vrf.delete", R"({"vrf":7})")["removed_routes"], 5);
     EXPECT_EQ(call("vrf.list")["vrfs"].size(), 1u);  // VRF 0
 }
 

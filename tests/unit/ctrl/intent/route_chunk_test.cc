@@ -27,6 +27,11 @@ HopRequest sample_hop(uint32_t hop) {
                                             .vrf = VrfId{9}};
         return out;
     }
+    if (hop == 6) {
+        out.kind = NextHopSpec::Kind::kVrf;
+        out.vrf = VrfId{9};
+        return out;
+    }
     out.kind = NextHopSpec::Kind::kPort;
     out.port = "uplink0";
     if (hop == 1) out.via = *parse_ip("192.0.2.1");
@@ -43,7 +48,7 @@ std::string sample_chunk() {
     RouteChunkWriter writer = sample_writer();
     for (uint32_t i = 0; i < 8; ++i) {
         RouteValue value;
-        value.hop = (i % 6) & (kMaxNextHops - 1);
+        value.hop = (i % 7) & (kMaxNextHops - 1);
         value.owner = i < 4 ? 0 : 1;
         writer.set({VrfId{static_cast<uint16_t>(i)}, {Ip4{Be32(0x0a000000u + i)}, 32}}, value);
         writer.set({VrfId{0}, {*parse_ip("2001:db8::"), static_cast<uint8_t>(32 + i)}}, value);
@@ -62,7 +67,7 @@ TEST(RouteChunk, ReadsWhatWasWritten) {
     ASSERT_EQ(values.size(), 9u);
     ASSERT_EQ(records.size(), 17u);
     for (uint32_t i = 0; i < 8; ++i) {
-        EXPECT_TRUE(values[i + 1].next_hop == sample_hop(i % 6));
+        EXPECT_TRUE(values[i + 1].next_hop == sample_hop(i % 7));
         EXPECT_EQ(values[i + 1].owner, i < 4 ? "cli" : "neutron");
         EXPECT_EQ(records[i].first.vrf.value(), i);
         EXPECT_EQ(records[i].second, i + 1);

@@ -29,6 +29,13 @@ HopRequest tunnel(const std::string& segment) {
     return hop;
 }
 
+HopRequest into(uint16_t number) {
+    HopRequest hop;
+    hop.kind = NextHopSpec::Kind::kVrf;
+    hop.vrf = VrfId{number};
+    return hop;
+}
+
 // As the protocol makes it: the prefix is the route's.
 RouteApply segment(const std::string& prefix, uint16_t into) {
     HopRequest hop;
@@ -74,7 +81,7 @@ TEST(Vrfs, WithPortsAreNotDeleted) {
     EXPECT_EQ(text(router.ask(gone(7))), "2 $.params.vrf there is no VRF 7");
 }
 
-TEST(Vrfs, GoWithTheirRoutesAndTheSegmentsThatLeadIntoThem) {
+TEST(Vrfs, GoWithTheirRoutesAndWhatLeadsIntoThem) {
     Router router;
     set_locator(router);
     router.ask(vrf(7));
@@ -83,13 +90,16 @@ TEST(Vrfs, GoWithTheirRoutesAndTheSegmentsThatLeadIntoThem) {
     router.ask(route_set({"10.0.0.0/8"}, tunnel("fc00:0:2:8::"), "cli", 8));
     router.ask(segment("fc00:0:1:7::/128", 7));
     router.ask(segment("fc00:0:1:8::/128", 8));
+    router.ask(route_set({"10.3.0.0/16"}, into(7)));
+    router.ask(route_set({"10.3.0.0/16"}, into(0), "cli", 8));
     router.ask(route_set({"10.2.0.0/16"}, blackhole(), "neutron", 7));
     EXPECT_EQ(text(router.ask(gone(7))),
               "4 $.params.vrf route 10.2.0.0/16 in VRF 7 belongs to owner neutron; force takes it");
-    EXPECT_EQ(router.ask(gone(7, true))->counts.removed, 5u);
+    EXPECT_EQ(router.ask(gone(7, true))->counts.removed, 6u);
     EXPECT_EQ(router.routes(),
-              "0 192.0.2.2/32 config port \n8 10.0.0.0/8 cli \n0 fc00:0:1:8::/128 cli \n");
-    EXPECT_EQ(router.plane.routes.size(), 2u);
+              "0 192.0.2.2/32 config port \n8 10.0.0.0/8 cli \n8 10.3.0.0/16 cli \n0 "
+              "fc00:0:1:8::/128 cli \n");
+    EXPECT_EQ(router.plane.routes.size(), 3u);
 }
 
 TEST(Vrfs, OfTheConfigurationAreAlwaysThere) {
@@ -122,6 +132,7 @@ TEST(Vrfs, ComeBackAfterARestart) {
         router.ask(vm_in(7, "vm1", "10.0.0.1"));
         router.ask(route_set({"10.0.0.0/8"}, tunnel("fc00:0:2:7::"), "cli", 7));
         router.ask(segment("fc00:0:1:7::/128", 7));
+        router.ask(route_set({"0.0.0.0/0"}, into(0), "cli", 7));
         router.ask(vrf(8));
         router.ask(gone(8));
     }
@@ -134,8 +145,8 @@ TEST(Vrfs, ComeBackAfterARestart) {
     EXPECT_TRUE(slot->stale);
     EXPECT_FALSE(router.state().vrfs.exists(VrfId{8}));
     EXPECT_EQ(router.routes(),
-              "0 192.0.2.2/32 config port \n7 10.0.0.0/8 cli stale\n7 10.0.0.1/32 cli port \n"
-              "0 fc00:0:1:7::/128 cli stale\n");
+              "0 192.0.2.2/32 config port \n7 0.0.0.0/0 cli stale\n7 10.0.0.0/8 cli stale\n"
+              "7 10.0.0.1/32 cli port \n0 fc00:0:1:7::/128 cli stale\n");
     EXPECT_EQ(router.ask(vrf(7, "tenant"))->counts.unchanged, 1u);
     EXPECT_FALSE(router.state().vrfs.find(VrfId{7})->stale);
 }

@@ -59,6 +59,27 @@ class TunnelTest : public PlaneTest {
     std::vector<PortId> uplinks_;
 };
 
+TEST_F(TunnelTest, FlowsAskAgainWhenTheRoutesChangeThatTheirsLeadInto) {
+    NextHopSpec into;
+    into.kind = NextHopSpec::Kind::kVrf;
+    into.vrf = VrfId{9};
+    ASSERT_TRUE(
+        plane_->set_route(kTenant, *parse_prefix("0.0.0.0/0"), *plane_->acquire_next_hop(into)));
+    into.vrf = VrfId{0};
+    ASSERT_TRUE(
+        plane_->set_route(VrfId{9}, *parse_prefix("0.0.0.0/0"), *plane_->acquire_next_hop(into)));
+    settle();
+    const auto generation = [&](VrfId vrf) {
+        return plane_->generations().routes[vrf.value()].load();
+    };
+    const uint32_t before = generation(kTenant);
+    const uint32_t apart = generation(VrfId{8});
+    lead("198.51.100.0/24", over(0));
+    settle();
+    EXPECT_GT(generation(kTenant), before);
+    EXPECT_EQ(generation(VrfId{8}), apart);
+}
+
 TEST_F(TunnelTest, LeadsByTheRouteToItsFirstSegment) {
     const NextHopId tunnel = acquire({{"fc00:0:2:7::", 1}});
     EXPECT_EQ(at_worker(tunnel).kind, AdjacencyKind::kTunnel);

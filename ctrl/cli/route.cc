@@ -128,7 +128,7 @@ std::string parse_line(const std::string& line, const RouteOptions& defaults, Ro
                    value.find_first_not_of("0123456789") == std::string::npos) {
             o.vrf = std::stoll(value);
         } else {
-            return "'" + word + " " + value + "' is not understood";
+            return fmt::format("'{} {}' is not understood", word, value);
         }
     }
     route = Route{o.vrf, (*words)[0], next_hop_of(o)};

@@ -65,7 +65,7 @@ Result<NextHopId> NextHops::acquire(const NextHopSpec& spec) {
     }
     Result<Entry> entry = make_entry(spec);
     if (!entry) return tl::unexpected<Error>(entry.error());
-    const Result<NextHopId> id = allocate();
+    Result<NextHopId> id = allocate();
     if (!id) {
         dismiss(*entry);
         return id;

@@ -35,7 +35,7 @@ Result<NextHopId> ForwardingPlane::acquire_next_hop(const NextHopSpec& spec) {
     // The weight of a path alone says nothing: equal tunnels are one.
     NextHopSpec alone = spec;
     alone.segment_routing.paths.front().weight = 1;
-    const auto tunnel = next_hops_.acquire(alone);
+    auto tunnel = next_hops_.acquire(alone);
     if (tunnel) tunnels_.add(*tunnel, first_segment(alone));
     return tunnel;
 }
@@ -65,7 +65,7 @@ Result<NextHopId> ForwardingPlane::acquire_tunnel_group(const NextHopSpec& spec)
         if (!tunnel) return undo(tunnel.error());
         made.paths.push_back({*tunnel, path.segments.front(), path.weight});
     }
-    const auto group = groups_.create();
+    auto group = groups_.create();
     if (!group) return undo(group.error());
     const auto at = tunnel_groups_.emplace(*group, std::move(made)).first;
     evaluate_tunnels(at->first, at->second);

@@ -61,7 +61,7 @@ TEST(RouteChunk, ReadsWhatWasWritten) {
     std::vector<StoredRouteValue> values(1);
     std::vector<std::pair<RouteKey, uint32_t>> records;
     const auto ok = read_route_chunk(
-        sample_chunk(), [&](uint32_t, StoredRouteValue value) { values.push_back(value); },
+        sample_chunk(), [&](uint32_t, const StoredRouteValue& value) { values.push_back(value); },
         [&](const RouteKey& key, uint32_t number) { records.emplace_back(key, number); });
     ASSERT_TRUE(ok.has_value());
     ASSERT_EQ(values.size(), 9u);

@@ -56,7 +56,7 @@ std::string ways_text(const Json& route) {
     for (const Json& way : array_at(route, "ways")) {
         const int64_t weight = number_at(way, "weight");
         std::string lead = text_at(way, "via");
-        if (!lead.empty()) lead = "via " + lead + " ";
+        if (!lead.empty()) lead = fmt::format("via {} ", lead);
         std::vector<std::string> segments;
         for (const Json& segment : array_at(way, "segments"))
             segments.push_back(segment.get<std::string>());

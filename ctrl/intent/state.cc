@@ -302,7 +302,7 @@ void State::confirm_owner(uint32_t owner_index) {
     owners.counts(owner_index).stale = 0;
 }
 
-void State::restore_port(uint16_t port, PortRecordPtr record) {
+void State::restore_port(uint16_t port, const PortRecordPtr& record) {
     const uint32_t owner_index = *owners.index(record->intent.owner, false);
     set_port(port, nullptr, record, true);
     for (const FixedAddress& fixed : record->intent.addresses) {

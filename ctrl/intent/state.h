@@ -52,7 +52,7 @@ class State {
 
     // At start only: a route, port or neighbour that is there without a change set.
     // REQUIRES: nothing of that key is there.
-    void restore_port(uint16_t port, PortRecordPtr record);
+    void restore_port(uint16_t port, const PortRecordPtr& record);
     // A host route of origin port.
     void restore_address(const RouteKey& key, uint16_t port, uint32_t owner);
     void restore_neighbor(const NeighborKey& key, const NeighborRecord& record);

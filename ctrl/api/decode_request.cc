@@ -152,6 +152,16 @@ Result<void> decode(const Json& json, const Path& path, RouteGroup& out) {
     return {};
 }
 
+std::string_view change_name(const Done& done) {
+    if (done.counts.added > 0) return "added";
+    return done.counts.changed > 0 ? "changed" : "unchanged";
+}
+
+const char* op_name(bool had, bool has) {
+    if (!had) return "add";
+    return has ? "change" : "remove";
+}
+
 std::optional<VrfId> vrf_of(const std::optional<uint16_t>& number) {
     return number ? std::optional(VrfId{*number}) : std::nullopt;
 }

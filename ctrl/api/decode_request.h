@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace slash32 {
 
 inline constexpr size_t kListLimitMax = 10000;
+inline constexpr size_t kVisitedMax = 200'000;  // routes looked at for one page
 
 // The common members of an `apply` or `delete`; `sync` where the method has it.
 void read_write_options(rpc::Fields& fields, WriteOptions& out, bool with_sync);
@@ -35,6 +37,11 @@ Result<void> decode(const rpc::Json& json, const rpc::Path& path, RouteGroup& ou
 
 // A next hop of the table as the protocol has it: a JSON object. Names need no escaping.
 std::string next_hop_text(const State& state, uint32_t index);
+
+// What has become of the one object of a request: "added", "changed" or "unchanged".
+std::string_view change_name(const Done& done);
+// The same of an object that was there before, or is after: "add", "change" or "remove".
+const char* op_name(bool had, bool has);
 
 std::optional<VrfId> vrf_of(const std::optional<uint16_t>& number);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a dry run answers: a change set as JSON.
 #include "ctrl/api/api.h"
+#include "ctrl/api/decode_request.h"
 #include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
 #include "ctrl/intent/vrf_json.h"
@@ -12,11 +13,6 @@ using rpc::Json;
 namespace {
 
 constexpr size_t kObjectsMax = 1000;
-
-const char* op_name(bool had, bool has) {
-    if (!had) return "add";
-    return has ? "change" : "remove";
-}
 
 Json changed_fields(const Json& from, const Json& to) {
     Json fields = Json::object();

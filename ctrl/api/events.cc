@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // watch, and where events come from: changes of intent, the plane, refused packets.
 #include "ctrl/api/api.h"
+#include "ctrl/api/decode_request.h"
 #include "ctrl/intent/group_json.h"
 #include "ctrl/intent/port_json.h"
 #include "ctrl/log/log.h"
@@ -68,9 +69,7 @@ uint64_t Api::on_change(const ChangeSet& change) {
     for (const VrfChange& vrf : change.vrfs) {
         events_.append("vrf.changed", {{"owner", change.owner},
                                        {"vrf", vrf.id.value()},
-                                       {"op", !vrf.before  ? "add"
-                                              : !vrf.after ? "remove"
-                                                           : "change"},
+                                       {"op", op_name(vrf.before != nullptr, vrf.after != nullptr)},
                                        {"revision", change.revision}});
     }
     for (const PortChange& port : change.ports) {
@@ -97,13 +96,12 @@ uint64_t Api::on_change(const ChangeSet& change) {
                                          {"revision", change.revision}});
     }
     for (const NeighborChange& neighbor : change.neighbors) {
-        events_.append("neighbor.changed", {{"owner", change.owner},
-                                            {"port", state.ports.at(neighbor.key.port).name},
-                                            {"address", to_string(neighbor.key.address)},
-                                            {"op", !neighbor.before  ? "add"
-                                                   : !neighbor.after ? "remove"
-                                                                     : "change"},
-                                            {"revision", change.revision}});
+        events_.append("neighbor.changed",
+                       {{"owner", change.owner},
+                        {"port", state.ports.at(neighbor.key.port).name},
+                        {"address", to_string(neighbor.key.address)},
+                        {"op", op_name(neighbor.before.has_value(), neighbor.after.has_value())},
+                        {"revision", change.revision}});
     }
     std::map<GroupKey, std::pair<size_t, size_t>> members;
     for (const MemberChange& one : change.members)
@@ -113,15 +111,14 @@ uint64_t Api::on_change(const ChangeSet& change) {
     for (const auto& [key, counts] : members) {
         const auto at = std::ranges::find(change.groups, key, &GroupChange::key);
         const bool rules = at != change.groups.end();
-        events_.append(key.kind == GroupKind::kSecurityGroup ? "sg.changed" : "addrset.changed",
-                       {{"owner", change.owner},
-                        {"name", key.name},
-                        {"op", rules && !at->before  ? "add"
-                               : rules && !at->after ? "remove"
-                                                     : "change"},
-                        {"members_added", counts.first},
-                        {"members_removed", counts.second},
-                        {"revision", change.revision}});
+        events_.append(
+            key.kind == GroupKind::kSecurityGroup ? "sg.changed" : "addrset.changed",
+            {{"owner", change.owner},
+             {"name", key.name},
+             {"op", op_name(!rules || at->before != nullptr, !rules || at->after != nullptr)},
+             {"members_added", counts.first},
+             {"members_removed", counts.second},
+             {"revision", change.revision}});
     }
     if (change.kind == ChangeSet::Kind::kSync) {
         const ChangeCounts counts = change.counts();

@@ -60,12 +60,8 @@ void Api::group_apply(Session& session, GroupKind kind, const Json& params, Repl
     // A set is its members; those of a security group come from elsewhere, and stay.
     if (kind == kSet && !request.members) request.members.emplace();
     if (options.sync) return stage(session, options, std::move(request), std::move(reply));
-    change(options, std::move(request), std::move(reply), [](const Done& done) {
-        return group_result(done.counts.added > 0     ? "added"
-                            : done.counts.changed > 0 ? "changed"
-                                                      : "unchanged",
-                            done);
-    });
+    change(options, std::move(request), std::move(reply),
+           [](const Done& done) { return group_result(change_name(done), done); });
 }
 
 void Api::group_update(GroupKind kind, const Json& params, Reply reply) {

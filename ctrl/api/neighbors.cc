@@ -62,12 +62,8 @@ void Api::neighbor_apply(Session& session, const Json& params, Reply reply) {
     request.owner = options.owner;
     request.force = options.force;
     if (options.sync) return stage(session, options, std::move(request), std::move(reply));
-    change(options, std::move(request), std::move(reply), [](const Done& done) {
-        return neighbor_result(done.counts.added > 0     ? "added"
-                               : done.counts.changed > 0 ? "changed"
-                                                         : "unchanged",
-                               done);
-    });
+    change(options, std::move(request), std::move(reply),
+           [](const Done& done) { return neighbor_result(change_name(done), done); });
 }
 
 void Api::neighbor_delete(Session&, const Json& params, Reply reply) {

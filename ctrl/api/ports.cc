@@ -45,11 +45,6 @@ PortKind kind_of(const PortSlot& slot) {
     return slot.is_uplink() ? PortKind::kUplink : slot.record->intent.kind;
 }
 
-std::string_view change_name(const Done& done) {
-    if (done.counts.added > 0) return "added";
-    return done.counts.changed > 0 ? "changed" : "unchanged";
-}
-
 std::string bond_name(BondMode mode) {
     const auto* found =
         std::ranges::find(kBondModes, mode, &std::pair<std::string_view, BondMode>::second);

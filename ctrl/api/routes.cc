@@ -23,7 +23,6 @@ using rpc::Session;
 namespace {
 
 constexpr size_t kGroupsMax = 1'000'000;  // of a request; its frame is the real limit
-constexpr size_t kVisitedMax = 200'000;   // routes looked at for one page
 constexpr rpc::OneOf kFamilies{std::pair{std::string_view("ipv4"), Family::kIpv4},
                                std::pair{std::string_view("ipv6"), Family::kIpv6}};
 

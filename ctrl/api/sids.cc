@@ -15,7 +15,6 @@ using rpc::Session;
 
 namespace {
 
-constexpr size_t kVisitedMax = 200'000;  // routes looked at for one page
 constexpr VrfId kWhereSegmentsAre{0};
 
 }  // namespace

@@ -77,12 +77,8 @@ void Api::vrf_apply(Session& session, const Json& params, Reply reply) {
     options.owner = request.intent.owner;
     request.force = options.force;
     if (options.sync) return stage(session, options, std::move(request), std::move(reply));
-    change(options, std::move(request), std::move(reply), [](const Done& done) {
-        return vrf_result(done.counts.added > 0     ? "added"
-                          : done.counts.changed > 0 ? "changed"
-                                                    : "unchanged",
-                          done);
-    });
+    change(options, std::move(request), std::move(reply),
+           [](const Done& done) { return vrf_result(change_name(done), done); });
 }
 
 void Api::vrf_delete(Session&, const Json& params, Reply reply) {

@@ -27,11 +27,10 @@ struct HopSpec {
     VrfId vrf{};
     static constexpr uint16_t kNoPortIndex = UINT16_MAX;
     bool has_port() const { return port != kNoPortIndex; }
-    // Into that VRF, by a route or a segment.
-    bool leads_into(VrfId other) const {
-        return kind == NextHopSpec::Kind::kVrf
-                   ? vrf == other
-                   : segment_routing.sid && segment_routing.sid->vrf == other;
+    // The VRF that a route or a segment leads into.
+    std::optional<VrfId> leads_into() const {
+        if (kind == NextHopSpec::Kind::kVrf) return vrf;
+        return segment_routing.sid ? std::optional(segment_routing.sid->vrf) : std::nullopt;
     }
     bool leads_over(uint16_t index) const { return has_port() && port == index; }
     auto operator<=>(const HopSpec&) const = default;

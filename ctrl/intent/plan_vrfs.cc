@@ -101,11 +101,8 @@ Result<void> VrfPlanner::remove_routes(const std::string& owner, bool force,
             return true;
         }
         if (value.origin_port != 0) return true;
-        const HopSpec& hop = state_.hops.spec(value.hop);
-        const bool led_into = std::ranges::any_of(change_.vrfs, [&](const VrfChange& vrf) {
-            return vrf.after == nullptr && hop.leads_into(vrf.id);
-        });
-        if (!removes(key.vrf) && !led_into) return true;
+        const std::optional<VrfId> into = state_.hops.spec(value.hop).leads_into();
+        if (!removes(key.vrf) && !(into && removes(*into))) return true;
         result =
             check_owner(state_.owners.name(value.owner), owner, force, path,
                         fmt::format("route {} in VRF {}", to_string(key.prefix), key.vrf.value()));
@@ -139,15 +136,13 @@ Result<ChangeSet> plan(State& state, const VrfDelete& request) {
     constexpr const char* kPath = "$.params.vrf";
     if (state.vrfs.is_configured(request.id)) {
         return fail(ErrorCode::kConflict, kPath,
-                    fmt::format("VRF {} is of the configuration file", request.id.value()));
+                    fmt::format("{} is of the configuration file", vrf_name(request.id)));
     }
+    const auto exists = [&](VrfId id) { return state.vrfs.exists(id); };
+    if (auto ok = check_vrf(exists, request.id, kPath); !ok) return tl::unexpected(ok.error());
     const VrfSlot* slot = state.vrfs.find(request.id);
-    if (slot == nullptr) {
-        return fail(ErrorCode::kNotFound, kPath,
-                    fmt::format("there is no VRF {}", request.id.value()));
-    }
     auto mine = check_owner(slot->record->intent.owner, request.owner, request.force, kPath,
-                            fmt::format("VRF {}", request.id.value()));
+                            vrf_name(request.id));
     if (!mine) return tl::unexpected(mine.error());
     ChangeSet change(state, ChangeSet::Kind::kVrf, request.owner);
     VrfPlanner planner(state, change);

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from . import traffic
 from .compare import Comparison
 from .context import Context
 from .figures import Figure
-from .processes import BenchError
 from .router import ROUTER_MAC, Router
-from .uplinks import wait
+from .uplinks import measure_behind_wire
 
 LOCATOR, OURS, THEIRS, PEER = "fc00:0:1::/48", "fc00:0:1:7::", "fc00:0:2:7::", "fc00:0:2::"
 NEIGHBOUR = "2001:db8::1"
@@ -53,29 +51,15 @@ def _sample(context: Context, sends: str, tunnel: bool) -> traffic.Sample:
             "--uplink", f"name=wire;devargs={device};address=192.0.2.0;address=2001:db8::",
             *(["--srv6-locator", LOCATOR, "--srv6-locators", "fc00::/32"] if tunnel else [])])
 
-        def start() -> None:
-            wait("the generator's socket", wire.exists, 15)
-            router.start()
+        def set_up() -> None:
             if tunnel:
                 router.control.call("vrf.apply", vrf=TENANT)
             router.add_port("b", vm, traffic.MACS[vm_index], traffic.SOURCES[vm_index],
                             **({"vrf": TENANT} if tunnel else {}))
             router.control.call("neighbor.apply", port="wire", address=NEIGHBOUR, mac=traffic.MACS[1 - vm_index])
             _routes(router, tunnel, vm_index)
-            ready.set()
-            ending.wait()  # the router ends with the thread that started it
 
-        def counters() -> tuple[int, int]:
-            if not ready.wait(15):
-                raise BenchError("slash32d was not ready within 15 s")
-            return traffic.worker_counters(router)
-
-        ready, ending = threading.Event(), threading.Event()
-        threading.Thread(target=start, daemon=True).start()
-        sample = traffic.measure(context, children, devices, options, counters)
-        router.stop()
-        ending.set()
-    return sample
+        return measure_behind_wire(context, children, router, set_up, wire, devices, options)
 
 
 def tunnels(context: Context) -> list[Figure]:

@@ -216,9 +216,33 @@ def kernel_routes(context: Context) -> list[Figure]:
     ]
 
 
+def measure_behind_wire(context: Context, children: Children, router: Router, set_up: Callable[[], None],
+                        wire: Path, devices: list[str], options: list[object]) -> traffic.Sample:
+    """Of a router whose uplink is DPDK's virtio device on the vhost-user socket `wire` of the generator's, which
+    therefore comes first. `set_up` is called once the router runs."""
+    ready, ending = threading.Event(), threading.Event()
+
+    def start() -> None:
+        wait("the generator's socket", wire.exists, 15)
+        router.start()
+        set_up()
+        ready.set()
+        ending.wait()  # the router ends with the thread that started it
+
+    def counters() -> tuple[int, int]:
+        if not ready.wait(15):
+            raise BenchError("slash32d was not ready within 15 s")
+        return traffic.worker_counters(router)
+
+    threading.Thread(target=start, daemon=True).start()
+    sample = traffic.measure(context, children, devices, options, counters)
+    router.stop()
+    ending.set()
+    return sample
+
+
 def _sample_uplink(context: Context) -> traffic.Sample:
-    """A fresh slash32d whose first port is an uplink: DPDK's virtio device, on a vhost-user socket of the
-    generator's, which therefore comes first."""
+    """A fresh slash32d whose first port is an uplink."""
     directory = context.fresh("pair")
     wire, vm = traffic.sockets(directory)
     with context.children() as children:
@@ -226,29 +250,16 @@ def _sample_uplink(context: Context) -> traffic.Sample:
         router = Router(context, children, directory, "busy",
                         options=["--uplink", f"name=wire;devargs={device};address=192.0.2.0"])
 
-        def start() -> None:
-            wait("the generator's socket", wire.exists, 15)
-            router.start()
+        def set_up() -> None:
             router.add_port("b", vm, traffic.MACS[1], traffic.SOURCES[1])
             router.control.call("neighbor.apply", port="wire", address="192.0.2.1", mac=traffic.MACS[0])
             behind_wire, behind_vm = traffic.addresses_behind()
             for addresses, to in ((behind_wire, {"port": "wire", "via": "192.0.2.1"}), (behind_vm, {"port": "b"})):
                 router.control.call("route.apply", routes=[
                     {"prefixes": [f"{address}/32" for address in addresses], "next_hop": to}])
-            ready.set()
-            ending.wait()  # the router ends with the thread that started it
 
-        def counters() -> tuple[int, int]:
-            if not ready.wait(15):
-                raise BenchError("slash32d was not ready within 15 s")
-            return traffic.worker_counters(router)
-
-        ready, ending = threading.Event(), threading.Event()
-        threading.Thread(target=start, daemon=True).start()
-        sample = traffic.measure(context, children, [f"net_vhost0,iface={wire}", f"listen:{vm}"], [], counters)
-        router.stop()
-        ending.set()
-    return sample
+        return measure_behind_wire(context, children, router, set_up, wire,
+                                   [f"net_vhost0,iface={wire}", f"listen:{vm}"], [])
 
 
 def uplink(context: Context) -> list[Figure]:

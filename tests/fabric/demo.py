@@ -19,10 +19,7 @@ with 0 only if every step held.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -31,24 +28,21 @@ from typing import Callable
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "demo"), str(HERE.parent / "protocol")]
 
-from screen import Screen, StepFailed  # noqa: E402
-from support import Stream, sweep, until  # noqa: E402
+from screen import StepFailed  # noqa: E402
+from steps import Steps, main  # noqa: E402
+from support import Stream, until  # noqa: E402
 from support.fabric import FAR4, TOR6, BgpFabric  # noqa: E402
-from support.resources import Resources  # noqa: E402
-from support.routing import Bird, Frr  # noqa: E402
 
 RATE_S = 0.001  # between two packets of a stream
 TRANSFER_S = 4
 STALL_MS = 200
 
 
-class Demo:
+class Demo(Steps):
     """The fabric, and the steps in their order."""
 
-    def __init__(self, kind: type, resources: Resources) -> None:
-        self.kind = kind
-        self.resources = resources
-        self.screen = Screen(len(self.steps()))
+    NAME = "demo-fabric"
+    TITLE = "Two hypervisors, and between them nothing but routers"
 
     def steps(self) -> list[tuple[str, Callable[[], str], bool]]:
         """Title, function, and whether the steps after it need it."""
@@ -62,24 +56,6 @@ class Demo:
             ("Move vm1 to the other hypervisor under traffic", self.move, False),
             ("Kill slash32d, and start it again", self.kill_router, False),
         ]
-
-    def run(self) -> bool:
-        for title, function, needed in self.steps():
-            if not self.screen.step(title, self.checked(function)) and needed:
-                break
-        return self.screen.summary()
-
-    @staticmethod
-    def checked(function: Callable[[], str]) -> Callable[[], str]:
-        """The step, with what goes wrong on the way as its verdict."""
-
-        def body() -> str:
-            try:
-                return function()
-            except (AssertionError, OSError) as error:
-                raise StepFailed(str(error)) from error
-
-        return body
 
     def build(self) -> str:
         self.fabric = BgpFabric(self.resources, self.kind, hypervisors=2)
@@ -197,28 +173,5 @@ class Demo:
         return f"serving again after {back:.2f} s; no BGP session was lost, no route withdrawn"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--build", default=Path("build"), type=Path, help="build directory (build)")
-    parser.add_argument("--bgp", choices=("frr", "bird"), default="frr", help="the routing daemon everywhere (frr)")
-    options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("demo-fabric: needs root for network namespaces", file=sys.stderr)
-        return 1
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
-    sweep()
-    resources = Resources(options.build.resolve())
-    try:
-        demo = Demo({"frr": Frr, "bird": Bird}[options.bgp], resources)
-        demo.screen.title("Two hypervisors, and between them nothing but routers")
-        return 0 if demo.run() else 1
-    except KeyboardInterrupt:
-        print("demo-fabric: interrupted", file=sys.stderr)
-        return 130
-    finally:
-        resources.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Demo, __doc__ or ""))

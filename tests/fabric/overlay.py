@@ -17,9 +17,6 @@ Machine N of either tenant is 10.7.0.N. Exits with 0 only if every step held.
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,20 +26,17 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE.parent / "demo"), str(HERE.parent / "protocol")]
 
 from scapy.layers.inet import ICMP  # noqa: E402
-from screen import Screen, StepFailed  # noqa: E402
-from support import sweep, until  # noqa: E402
+from screen import StepFailed  # noqa: E402
+from steps import Steps, main  # noqa: E402
+from support import until  # noqa: E402
 from support.overlay import Overlay, address, sid  # noqa: E402
-from support.resources import Resources  # noqa: E402
-from support.routing import Bird, Frr  # noqa: E402
 
 
-class Demo:
+class Demo(Steps):
     """The fabric, and the steps in their order."""
 
-    def __init__(self, kind: type, resources: Resources) -> None:
-        self.kind = kind
-        self.resources = resources
-        self.screen = Screen(len(self.steps()))
+    NAME = "demo-overlay"
+    TITLE = "Two tenants with the same addresses, and a fabric that knows neither"
 
     def steps(self) -> list[tuple[str, Callable[[], str], bool]]:
         """Title, function, and whether the steps after it need it."""
@@ -55,24 +49,6 @@ class Demo:
             ("A packet of a1 in the fabric", self.dissect, False),
             ("What has come for each segment", self.count, False),
         ]
-
-    def run(self) -> bool:
-        for title, function, needed in self.steps():
-            if not self.screen.step(title, self.checked(function)) and needed:
-                break
-        return self.screen.summary()
-
-    @staticmethod
-    def checked(function: Callable[[], str]) -> Callable[[], str]:
-        """The step, with what goes wrong on the way as its verdict."""
-
-        def body() -> str:
-            try:
-                return function()
-            except (AssertionError, OSError) as error:
-                raise StepFailed(str(error)) from error
-
-        return body
 
     def build(self) -> str:
         self.overlay = Overlay(self.resources, self.kind)
@@ -155,28 +131,5 @@ class Demo:
         return "packets and bytes by segment, so by tenant"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--build", default=Path("build"), type=Path, help="build directory (build)")
-    parser.add_argument("--bgp", choices=("frr", "bird"), default="frr", help="the routing daemon everywhere (frr)")
-    options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("demo-overlay: needs root for network namespaces", file=sys.stderr)
-        return 1
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
-    sweep()
-    resources = Resources(options.build.resolve())
-    try:
-        demo = Demo({"frr": Frr, "bird": Bird}[options.bgp], resources)
-        demo.screen.title("Two tenants with the same addresses, and a fabric that knows neither")
-        return 0 if demo.run() else 1
-    except KeyboardInterrupt:
-        print("demo-overlay: interrupted", file=sys.stderr)
-        return 130
-    finally:
-        resources.close()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Demo, __doc__ or ""))

@@ -19,32 +19,28 @@ NEIGHBOUR = "2001:db8::1"
 TENANT = 7
 
 
-def _routes(router: Router, tunnel: bool, vm: int) -> None:
-    """The generator's destinations: behind its device `vm`, which is the VM, and behind the wire."""
-    behind = traffic.addresses_behind()
+def _routes(router: Router, tunnel: bool) -> None:
+    """The generator's destinations: behind the wire, and behind the VM."""
+    behind_wire, behind_vm = traffic.addresses_behind()
     vrf = TENANT if tunnel else 0
     wire: dict[str, Any] = {"segments": [THEIRS]} if tunnel else {"port": "wire", "via": NEIGHBOUR}
     if tunnel:
         router.control.call("route.apply", routes=[
             {"prefixes": [f"{PEER}/48"], "next_hop": {"port": "wire", "via": NEIGHBOUR}},
             {"prefixes": [f"{OURS}/128"], "next_hop": {"sid": {"behavior": "end.dt46", "vrf": vrf}}}])
-    for addresses, to in ((behind[vm], {"port": "b"}), (behind[1 - vm], wire)):
+    for addresses, to in ((behind_vm, {"port": "b"}), (behind_wire, wire)):
         router.control.call("route.apply", routes=[
             {"vrf": vrf, "prefixes": [f"{address}/32" for address in addresses], "next_hop": to}])
 
 
 def _sample(context: Context, sends: str, tunnel: bool) -> traffic.Sample:
     """A fresh slash32d; one side sends 64-byte UDP to the other. The generator makes the wire's socket, so it
-    comes first; its first device is the one that sends."""
+    comes first."""
     directory = context.fresh("pair")
     wire, vm = traffic.sockets(directory)
-    vm_index = 0 if sends == "vm" else 1
-    devices = [f"net_vhost0,iface={wire}", f"listen:{vm}"]
-    if vm_index == 0:
-        devices.reverse()
-    options: list[object] = ["--one-way"]
-    if tunnel and sends == "wire":
-        options += ["--srv6-sid", f"{OURS},none", "--srv6-src", PEER, "--bytes", 104]
+    options: list[object] = ["--one-way", *(["--reverse"] if sends == "vm" else [])]
+    if tunnel:  # what the wire sends, and what is taken for a packet there
+        options += ["--srv6-sid", f"{OURS},none", "--srv6-src", PEER]
     with context.children() as children:
         device = f"net_virtio_user0,path={wire},queue_size=1024,mac={ROUTER_MAC}"
         router = Router(context, children, directory, "busy", options=[
@@ -54,12 +50,13 @@ def _sample(context: Context, sends: str, tunnel: bool) -> traffic.Sample:
         def set_up() -> None:
             if tunnel:
                 router.control.call("vrf.apply", vrf=TENANT)
-            router.add_port("b", vm, traffic.MACS[vm_index], traffic.SOURCES[vm_index],
+            router.add_port("b", vm, traffic.MACS[1], traffic.SOURCES[1],
                             **({"vrf": TENANT} if tunnel else {}))
-            router.control.call("neighbor.apply", port="wire", address=NEIGHBOUR, mac=traffic.MACS[1 - vm_index])
-            _routes(router, tunnel, vm_index)
+            router.control.call("neighbor.apply", port="wire", address=NEIGHBOUR, mac=traffic.MACS[0])
+            _routes(router, tunnel)
 
-        return measure_behind_wire(context, children, router, set_up, wire, devices, options)
+        return measure_behind_wire(context, children, router, set_up, wire,
+                                   [f"net_vhost0,iface={wire}", f"listen:{vm}"], options)
 
 
 def tunnels(context: Context) -> list[Figure]:

@@ -218,7 +218,9 @@ void describe(CLI::App& app, Raw& raw, Options& options) {
     app.add_flag("--tcp", options.tcp,
                  "open and close TCP connections; devices with an odd number answer; --rate and "
                  "--window are of connections");
-    app.add_flag("--one-way", options.one_way, "devices with an odd number only receive");
+    CLI::Option* one_way =
+        app.add_flag("--one-way", options.one_way, "devices with an odd number only receive");
+    app.add_flag("--reverse", options.reverse, "those with an even number do")->needs(one_way);
     app.add_flag("--two-way", options.two_way,
                  "devices with an odd number answer: they send the flows of their peer reversed");
     app.add_option("--rate", options.rate, "packets a second and device; 0: as fast as they go")

@@ -71,6 +71,7 @@ struct Options {
     bool srh = false;  // with the SIDs, a segment routing header (RFC 8754)
     bool tcp = false;  // TCP connections are opened and closed; rate and window are of them
     bool one_way = false;
+    bool reverse = false;  // one way, the other one
     bool two_way =
         false;        // devices with an odd number answer: they send their peer's flows reversed
     double rate = 0;  // packets a second and device; 0: as fast as they are taken

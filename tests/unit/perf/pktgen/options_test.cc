@@ -141,6 +141,7 @@ TEST(PktgenOptions, RefusesSrv6AndTcpThatCannotBe) {
         {"--tcp", "--imix", "simple"},
         {"--tcp", "--tso"},
         {"--tcp", "--one-way"},
+        {"--reverse"},
         {"--tcp", "--two-way"},
         {"--tcp", "--search", "pdr"},
     };

@@ -22,7 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE = ROOT / "perf" / "micro" / "instructions.json"
-INPUTS = [f"{family}/{traffic}" for traffic in ("open", "established", "new") for family in ("ipv4", "ipv6")]
+TRAFFIC = ["open", "established", "new", "into_tunnel", "from_wire", "from_tunnel"]
+INPUTS = [f"{family}/{traffic}" for traffic in TRAFFIC for family in ("ipv4", "ipv6")]
 BURSTS = 200
 BURST_SIZE = 32
 TOLERANCE = 0.02

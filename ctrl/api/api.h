@@ -62,6 +62,10 @@ class Api final : public rpc::Handler {
     void report_denied();
     // A packet that the filter of a port has refused and that the port asks to be told of.
     void report_denied(const DeniedPacket& packet);
+    // A packet that went by a route of `vrf` whose owner asks for such reports.
+    void report_miss(VrfId vrf, const DeniedPacket& packet);
+    // A route that has gone because nothing used it.
+    void report_expired(const RouteKey& route, const std::string& owner);
     uint64_t seq() const { return events_.seq(); }
 
   private:

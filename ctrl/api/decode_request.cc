@@ -18,6 +18,7 @@ using rpc::Range;
 
 namespace {
 
+constexpr int64_t kMaxIdle_s = 7 * 24 * 3600;
 constexpr size_t kPrefixesMax = 1'000'000;  // of a request; its frame is the real limit
 constexpr int64_t kMaxVrf = kMaxVrfs - 1;
 
@@ -35,6 +36,7 @@ struct TunnelMembers {
     const Json* segments;
     const Json* encap;
     const Json* paths;
+    bool given() const { return segments != nullptr || paths != nullptr; }
 };
 
 Result<void> decode_tunnel(const TunnelMembers& from, const Path& path,
@@ -104,7 +106,11 @@ Result<void> decode(const Json& json, const Path& path, HopRequest& out) {
     const Json* paths = fields.find("paths");
     const Json* sid = fields.find("sid");
     std::optional<uint16_t> vrf;
-    fields.optional("vrf", vrf, Range{0, kMaxVrf});
+    std::optional<uint32_t> idle;
+    bool report_misses = false;
+    fields.optional("vrf", vrf, Range{0, kMaxVrf})
+        .optional("report_misses", report_misses)
+        .optional("idle_timeout", idle, Range{1, kMaxIdle_s});
     if (auto ok = fields.done(); !ok) return ok;
     if (int{port.has_value()} + int{blackhole} + int{unreachable} + int{segments != nullptr} +
             int{paths != nullptr} + int{sid != nullptr} + int{vrf.has_value()} !=
@@ -116,8 +122,13 @@ Result<void> decode(const Json& json, const Path& path, HopRequest& out) {
     if (!port && (out.via || out.mac)) {
         return rpc::invalid(Path(path, out.via ? "via" : "mac"), "is only for a port");
     }
+    const TunnelMembers tunnel{segments, encap, paths};
     if (encap != nullptr && segments == nullptr)
         return rpc::invalid(Path(path, "encap"), "is only for segments");
+    if (!tunnel.given() && (report_misses || idle)) {
+        return rpc::invalid(Path(path, idle ? "idle_timeout" : "report_misses"),
+                            "is only for segments and paths");
+    }
     if (vrf) {
         out.kind = NextHopSpec::Kind::kVrf;
         out.vrf = VrfId{*vrf};
@@ -127,9 +138,11 @@ Result<void> decode(const Json& json, const Path& path, HopRequest& out) {
         if (auto ok = decode_sid(*sid, Path(path, "sid"), out); !ok) return ok;
         return check_next_hop(out, Path(path, "sid"));
     }
-    if (segments != nullptr || paths != nullptr) {
+    if (tunnel.given()) {
         out.kind = NextHopSpec::Kind::kTunnel;
-        return decode_tunnel({segments, encap, paths}, path, out.segment_routing.paths);
+        out.segment_routing.reports_misses = report_misses;
+        if (idle) out.segment_routing.aging = Aging{.idle_seconds = *idle, .vrf = {}, .prefix = {}};
+        return decode_tunnel(tunnel, path, out.segment_routing.paths);
     }
     out.kind = port        ? NextHopSpec::Kind::kPort
                : blackhole ? NextHopSpec::Kind::kBlackhole
@@ -149,6 +162,12 @@ Result<void> decode(const Json& json, const Path& path, RouteGroup& out) {
     if (out.next_hop.kind == NextHopSpec::Kind::kVrf && out.next_hop.vrf == out.vrf)
         return rpc::invalid(Path(Path(path, "next_hop"), "vrf"), "is the route's own");
     if (out.next_hop.kind == NextHopSpec::Kind::kSid) return take_sid_prefix(out, path);
+    if (std::optional<Aging>& aging = out.next_hop.segment_routing.aging) {
+        if (out.prefixes.size() != 1)
+            return rpc::invalid(Path(path, "prefixes"), "a route with an idle_timeout has one");
+        aging->vrf = out.vrf;
+        aging->prefix = out.prefixes.front();
+    }
     return {};
 }
 

@@ -9,13 +9,14 @@
 namespace slash32 {
 namespace {
 
-constexpr std::array<std::string_view, 16> kTypes = {
+constexpr std::array<std::string_view, 19> kTypes = {
     "port.added",        "port.changed", "port.removed",
     "port.connected",    "port.wired",   "port.rings_ready",
     "port.disconnected", "port.failed",  "address.moved",
     "address.conflict",  "denied",       "route.changed",
     "neighbor.changed",  "sg.changed",   "addrset.changed",
-    "sync.committed"};
+    "sync.committed",    "vrf.changed",  "route.miss",
+    "route.expired"};
 
 bool matches(std::string_view pattern, std::string_view type) {
     if (!pattern.ends_with(".*")) return pattern == type;

@@ -227,6 +227,22 @@ void Api::report_denied(const DeniedPacket& packet) {
     events_.append("denied", std::move(members));
 }
 
+void Api::report_miss(VrfId vrf, const DeniedPacket& packet) {
+    const PortTable& ports = intent_.state().ports;
+    const uint16_t index = ports.find(packet.port);
+    if (index == PortTable::kNone) return;
+    events_.append("route.miss", {{"vrf", vrf.value()},
+                                  {"dst", to_string(packet.dst)},
+                                  {"src", to_string(packet.src)},
+                                  {"port", ports.at(index).name}});
+}
+
+void Api::report_expired(const RouteKey& route, const std::string& owner) {
+    events_.append(
+        "route.expired",
+        {{"vrf", route.vrf.value()}, {"prefix", to_string(route.prefix)}, {"owner", owner}});
+}
+
 void Api::report_denied() {
     const State& state = intent_.state();
     std::unordered_map<uint16_t, std::array<uint64_t, kDropReasonCount>> now;

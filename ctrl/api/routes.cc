@@ -80,7 +80,7 @@ std::string next_hop_text(const State& state, uint32_t index) {
         case NextHopSpec::Kind::kVrf:
             return fmt::format(R"({{"vrf":{}}})", hop.vrf.value());
         case NextHopSpec::Kind::kTunnel:
-            return '{' + paths_text(hop.segment_routing.paths) + '}';
+            return '{' + tunnel_text(hop.segment_routing) + '}';
         case NextHopSpec::Kind::kSid:
             if (!over.empty()) over.insert(0, 1, ',');
             return '{' + sid_text(*hop.segment_routing.sid, over) + '}';

@@ -169,6 +169,8 @@ Result<void> take_sid_prefix(RouteGroup& group, const Path& path) {
     return {};
 }
 
+namespace {
+
 std::string paths_text(const std::vector<SegmentPath>& paths) {
     const auto encap = [](const SegmentPath& path) {
         return path.reduced ? "" : R"(,"encap":"full")";
@@ -181,6 +183,15 @@ std::string paths_text(const std::vector<SegmentPath>& paths) {
                        segments_text(path.segments), encap(path), path.weight);
     }
     return out += ']';
+}
+
+}  // namespace
+
+std::string tunnel_text(const SegmentHop& tunnel) {
+    std::string out = paths_text(tunnel.paths);
+    if (tunnel.reports_misses) out += R"(,"report_misses":true)";
+    if (tunnel.aging) out += fmt::format(R"(,"idle_timeout":{})", tunnel.aging->idle_seconds);
+    return out;
 }
 
 std::string sid_text(const SidIntent& sid, const std::string& over) {

@@ -26,7 +26,7 @@ Result<void> decode_sid(const rpc::Json& json, const rpc::Path& path, HopRequest
 Result<void> take_sid_prefix(RouteGroup& group, const rpc::Path& path);
 
 // The same as text: the members of a `next_hop`, without its braces.
-std::string paths_text(const std::vector<SegmentPath>& paths);
+std::string tunnel_text(const SegmentHop& tunnel);
 // `over`: its members for port, via and mac, each behind a comma.
 std::string sid_text(const SidIntent& sid, const std::string& over);
 

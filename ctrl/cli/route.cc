@@ -26,6 +26,8 @@ struct RouteOptions {
     bool unreachable = false;
     std::vector<std::string> paths;  // "SID,SID,...", each with "*WEIGHT" behind it if need be
     bool full = false;
+    bool report_misses = false;
+    int64_t idle_timeout = 0;
     std::string sid;  // its behaviour
     std::vector<std::string> flavors;
     int64_t block = 0;
@@ -73,12 +75,16 @@ Json path_of(const std::string& text, bool full) {
 }
 
 Json tunnel_of(const RouteOptions& o) {
-    if (o.paths.size() == 1 && o.paths[0].find('*') == std::string::npos)
-        return path_of(o.paths[0], o.full);
-    Json paths = Json::array();
-    for (const std::string& path : o.paths)
-        paths.push_back(path_of(path, o.full));
-    return {{"paths", std::move(paths)}};
+    Json tunnel;
+    if (o.paths.size() == 1 && o.paths[0].find('*') == std::string::npos) {
+        tunnel = path_of(o.paths[0], o.full);
+    } else {
+        for (const std::string& path : o.paths)
+            tunnel["paths"].push_back(path_of(path, o.full));
+    }
+    if (o.report_misses) tunnel["report_misses"] = true;
+    if (o.idle_timeout != 0) tunnel["idle_timeout"] = o.idle_timeout;
+    return tunnel;
 }
 
 Json next_hop_of(const RouteOptions& o) {
@@ -176,7 +182,9 @@ std::vector<Json> requests_of(const std::vector<Route>& routes, bool with_next_h
             last = nullptr;
         }
         Json& entries = requests.back()["routes"];
-        if (last == nullptr || last->vrf != route.vrf || last->next_hop != route.next_hop) {
+        // A route that goes when it is idle has an entry of its own.
+        if (last == nullptr || last->vrf != route.vrf || last->next_hop != route.next_hop ||
+            route.next_hop.contains("idle_timeout")) {
             Json entry{{"vrf", route.vrf}, {"prefixes", Json::array()}};
             if (with_next_hop) entry["next_hop"] = route.next_hop;
             entries.push_back(std::move(entry));
@@ -268,17 +276,25 @@ std::string sid_text(const Json& sid) {
     return sid.contains("port") ? text + " " + over_text(sid) : text;
 }
 
+// What is said of a tunnel besides its paths.
+std::string more_of_tunnel(const Json& tunnel) {
+    std::string text = bool_at(tunnel, "report_misses") ? ", reports misses" : "";
+    if (tunnel.contains("idle_timeout"))
+        text += fmt::format(", until idle for {} s", number_at(tunnel, "idle_timeout"));
+    return text;
+}
+
 std::string next_hop_text(const Json& next_hop) {
     if (bool_at(next_hop, "blackhole")) return "blackhole";
     if (bool_at(next_hop, "unreachable")) return "unreachable";
-    if (next_hop.contains("segments")) return path_text(next_hop);
+    if (next_hop.contains("segments")) return path_text(next_hop) + more_of_tunnel(next_hop);
     if (next_hop.contains("sid")) return sid_text(object_at(next_hop, "sid"));
     if (next_hop.contains("vrf")) return fmt::format("vrf {}", number_at(next_hop, "vrf"));
     if (!next_hop.contains("paths")) return over_text(next_hop);
     std::string text;
     for (const Json& path : array_at(next_hop, "paths"))
         text += (text.empty() ? "" : "; ") + path_text(path);
-    return text;
+    return text + more_of_tunnel(next_hop);
 }
 
 }  // namespace
@@ -332,6 +348,12 @@ void add_route(CLI::App& app, Context& context) {
                          ->excludes(blackhole)
                          ->excludes(unreachable);
     add->add_flag("--full", add_o->full, "A routing header with all segments")->needs(segments);
+    add->add_flag("--report-misses", add_o->report_misses,
+                  "Tell with route.miss events of what goes this way")
+        ->needs(segments);
+    add->add_option("--idle-timeout", add_o->idle_timeout,
+                    "Seconds without a packet after which the route goes")
+        ->needs(segments);
     auto* sid = add->add_option("--sid", add_o->sid,
                                 "A segment of this node: end, end.x, end.dt4, end.dt6, end.dt46, "
                                 "end.dx4 or end.dx6")

@@ -6,13 +6,17 @@
 #include "ctrl/daemon/dataplane.h"
 #include "ctrl/daemon/device_adapter.h"
 #include "ctrl/daemon/network_namespace.h"
+#include "ctrl/daemon/process.h"
 #include "ctrl/daemon/reload.h"
 #include "ctrl/daemon/segment_routing.h"
 #include "ctrl/daemon/systemd.h"
 #include "ctrl/daemon/telemetry.h"
+#include "ctrl/daemon/tunnel_errors.h"
 #include "ctrl/daemon/version.h"
 #include "ctrl/explain/explainer.h"
+#include "ctrl/flow/clock.h"
 #include "ctrl/flow/conntrack.h"
+#include "ctrl/intent/idle_routes.h"
 #include "ctrl/intent/intent.h"
 #include "ctrl/intent/sqlite_store.h"
 #include "ctrl/log/log.h"
@@ -32,20 +36,15 @@
 #include <asio/post.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <rte_mbuf.h>
-#include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 
 namespace slash32 {
@@ -55,59 +54,7 @@ using namespace std::chrono_literals;
 
 // While something waits for workers, in case a doorbell is late: a grace period rings none.
 constexpr auto kPollInterval = 500us;
-
-// 1,000 vhost-user ports hold some six descriptors each.
-constexpr rlim_t kWantedFiles = 65536;
-
-void raise_file_limit() {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kWantedFiles) return;
-    rlimit wanted{kWantedFiles, std::max(kWantedFiles, limit.rlim_max)};
-    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0) return;
-    wanted = {std::min(kWantedFiles, limit.rlim_max), limit.rlim_max};  // without privilege
-    setrlimit(RLIMIT_NOFILE, &wanted);
-    log("daemon").warn("only {} files may be open: about {} ports", wanted.rlim_cur,
-                       wanted.rlim_cur / 8);
-}
-
-Result<void> make_directory(const std::string& path, const char* option) {
-    std::error_code error;
-    std::filesystem::create_directories(path, error);
-    if (error)
-        return fail(ErrorCode::kUnavailable, option,
-                    fmt::format("cannot make {}: {}", path, error.message()));
-    return {};
-}
-
-// An open descriptor that is closed at the end.
-class Descriptor {
-  public:
-    Descriptor() = default;
-    explicit Descriptor(int fd) : fd_(fd) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() {
-        if (fd_ >= 0) close(fd_);
-    }
-    int get() const { return fd_; }
-    void reset(int fd) { fd_ = fd; }
-
-  private:
-    int fd_ = -1;
-};
-
-// One daemon a run directory; the kernel drops the lock when the process ends, however it ends.
-Result<void> lock_directory(const std::string& run_dir, Descriptor& lock) {
-    const std::string path = run_dir + "/slash32d.lock";
-    lock.reset(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (lock.get() < 0)
-        return fail(ErrorCode::kUnavailable, "daemon.run_dir",
-                    fmt::format("cannot open {}: {}", path, std::strerror(errno)));
-    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
-        return fail(ErrorCode::kConflict, "daemon.run_dir",
-                    fmt::format("another slash32d runs in {}", run_dir));
-    return {};
-}
+constexpr auto kAgeInterval = 1s;
 
 rpc::ServerOptions server_options(const Config& config) {
     rpc::ServerOptions options;
@@ -155,7 +102,8 @@ struct Daemon::Parts {
           signals(io, SIGTERM, SIGINT),
           hangup(io, SIGHUP),
           poll_timer(io),
-          watchdog(io) {}
+          watchdog(io),
+          age_timer(io) {}
 
     Result<void> start();
     Result<void> start_holder();
@@ -173,6 +121,7 @@ struct Daemon::Parts {
     std::string port_name(PortId id) const;
     std::string store_warning() const;
     void feed_watchdog();
+    void age();
     void wait_for_hangup();
     void reload();
     void stop();
@@ -209,6 +158,9 @@ struct Daemon::Parts {
     asio::steady_timer poll_timer;
     bool poll_scheduled = false;
     asio::steady_timer watchdog;
+    std::unique_ptr<IdleRoutes> idle_routes;
+    std::unique_ptr<TunnelErrors> tunnel_errors;
+    asio::steady_timer age_timer;
 };
 
 Daemon::Daemon(const Config& config, std::function<Result<Config>()> reload)
@@ -337,6 +289,8 @@ Result<void> Daemon::Parts::start_plane() {
     plane->firewall().on_rule_freed([this](RuleId id) { dataplane.reset_rule(id); });
     plane->on_sid_counter_freed([this](uint16_t counter) { dataplane.reset_sid(counter); });
     plane->set_resolver(dataplane.resolver());
+    tunnel_errors = std::make_unique<TunnelErrors>(*plane, dataplane.publisher(), dataplane.pool());
+    plane->set_hop_use(&dataplane.hop_use(), flow_clock_now);
     if (const auto srv6 = read_segment_routing(config); srv6 && *srv6) {
         auto enabled = plane->enable_segment_routing((*srv6)->locator, (*srv6)->tunnels);
         if (!enabled) return enabled;
@@ -485,6 +439,11 @@ Result<void> Daemon::Parts::start_serving() {
     captures = std::make_unique<CaptureManager>(dataplane.publisher());
     api->set_capture(captures.get());
     plane->on_removed([this](PortId id) { captures->end_port(id); });
+    idle_routes = std::make_unique<IdleRoutes>(
+        *intent, *plane, [this](const RouteKey& route, const std::string& owner) {
+            api->report_expired(route, owner);
+        });
+    age();
     server = std::make_unique<rpc::Server>(io, *api, server_options(config), info);
     if (auto started = server->start(); !started) return started;
     log("daemon").info("slash32d {} serves {} with {} workers, {} hugepages", kVersion,
@@ -536,6 +495,13 @@ void Daemon::Parts::take_punt(rte_mbuf& packet) {
         if (denied && api) api->report_denied(*denied);
         return;
     }
+    if (info->reason == PuntReason::kTunnelError)
+        return tunnel_errors->take({frame, rte_pktmbuf_data_len(&packet)});
+    if (info->reason == PuntReason::kMissed) {
+        const auto missed = read_denied({frame, rte_pktmbuf_data_len(&packet)}, *info);
+        if (missed && api) api->report_miss(info->vrf, *missed);
+        return;
+    }
     if (info->reason == PuntReason::kUnresolved) {
         if (routing) routing->unresolved({frame, rte_pktmbuf_data_len(&packet)});
         return;
@@ -564,6 +530,15 @@ void Daemon::Parts::feed_watchdog() {
     watchdog.expires_after(interval);
     watchdog.async_wait([this](const asio::error_code& error) {
         if (!error) feed_watchdog();
+    });
+}
+
+void Daemon::Parts::age() {
+    idle_routes->sweep(flow_clock_now());
+    tunnel_errors->age();
+    age_timer.expires_after(kAgeInterval);
+    age_timer.async_wait([this](const asio::error_code& error) {
+        if (!error) age();
     });
 }
 

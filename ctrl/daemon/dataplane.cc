@@ -176,6 +176,9 @@ Result<void> DataPlane::make_firewall(const Config& config) {
     auto generations = reserve_zone("slash32_generations", sizeof(Generations));
     if (!generations) return tl::unexpected<Error>(generations.error());
     generations_ = new (*generations) Generations;
+    auto hop_use = reserve_zone("slash32_hop_use", sizeof(HopUse));
+    if (!hop_use) return tl::unexpected<Error>(hop_use.error());
+    hop_use_ = new (*hop_use) HopUse{};
     auto sets = AddressSets::create(mapped_memory(), *reclaimer_, *generations_);
     if (!sets) return tl::unexpected<Error>(sets.error());
     sets_ = std::move(*sets);
@@ -220,6 +223,7 @@ Result<void> DataPlane::make_worker(const Config& config, size_t index) {
                               .workers = static_cast<unsigned>(cores_.size()),
                               .sets = {sets_->view(), generations_},
                               .domain = domain(),
+                              .hop_use = hop_use_,
                               .pool = pool_,
                               .capture_pool = capture_pool_,
                               .punt_ring = punt_rings_[index],

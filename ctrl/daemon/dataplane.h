@@ -58,6 +58,7 @@ class DataPlane {
     Fib& fib() { return *fib_; }
     AddressSets& address_sets() { return *sets_; }
     Generations& generations() { return *generations_; }
+    HopUse& hop_use() { return *hop_use_; }
     // nullptr: there is no segment routing.
     const SrDomain* domain() const { return domain_ ? &*domain_ : nullptr; }
     FlowTables& flows() { return flow_memory_->tables(); }
@@ -103,6 +104,7 @@ class DataPlane {
     std::unique_ptr<QsbrReclaimer> reclaimer_;
     std::unique_ptr<Fib> fib_;
     Generations* generations_ = nullptr;  // in a memzone
+    HopUse* hop_use_ = nullptr;           // the same
     std::unique_ptr<AddressSets> sets_;
     std::optional<SrDomain> domain_;
     std::unique_ptr<FlowMemory> flow_memory_;

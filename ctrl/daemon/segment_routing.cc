@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <span>
 
 namespace slash32 {
 namespace {
@@ -20,22 +19,29 @@ bool overlap(const IpPrefix& a, const IpPrefix& b) {
     return a.contains(b.address) || b.contains(a.address);
 }
 
-Result<SrDomain::Prefixes> read_prefixes(const char* option,
-                                         const std::vector<std::string>& texts) {
-    SrDomain::Prefixes prefixes;
+Result<std::vector<IpPrefix>> read_prefixes(const char* option,
+                                            const std::vector<std::string>& texts) {
+    std::vector<IpPrefix> prefixes;
     if (texts.size() > SrDomain::kMaxPrefixes)
         return bad(option, fmt::format("at most {} prefixes", SrDomain::kMaxPrefixes));
     for (const std::string& text : texts) {
         const auto prefix = parse_prefix(text);
         if (!prefix || prefix->address.is_ipv4())
             return bad(option, fmt::format("\"{}\" is not an IPv6 prefix", text));
-        for (const IpPrefix& other : std::span(prefixes.list).first(prefixes.count)) {
+        for (const IpPrefix& other : prefixes) {
             if (overlap(*prefix, other))
                 return bad(option, fmt::format("{} and {} overlap", to_string(other), text));
         }
-        prefixes.list[prefixes.count++] = *prefix;
+        prefixes.push_back(*prefix);
     }
     return prefixes;
+}
+
+SrDomain::Prefixes build_prefixes(const std::vector<IpPrefix>& prefixes) {
+    SrDomain::Prefixes built;
+    for (const IpPrefix& prefix : prefixes)
+        built.list[built.count++] = PrefixMatch<Ip6>(prefix);
+    return built;
 }
 
 Result<std::optional<uint8_t>> read_dscp(const std::string& text) {
@@ -77,9 +83,8 @@ Result<std::optional<SegmentRouting>> read_segment_routing(const Config& config)
     const auto locators =
         read_prefixes("srv6.locators", config.srv6_locators.empty() ? own : config.srv6_locators);
     if (!locators) return tl::unexpected<Error>(locators.error());
-    out.domain.locators = *locators;
-    const std::span all = std::span(out.domain.locators.list).first(out.domain.locators.count);
-    const bool inside = std::ranges::any_of(all, [&](const IpPrefix& prefix) {
+    out.domain.locators = build_prefixes(*locators);
+    const bool inside = std::ranges::any_of(*locators, [&](const IpPrefix& prefix) {
         return prefix.length <= locator->length && prefix.contains(locator->address);
     });
     if (!inside)
@@ -89,10 +94,11 @@ Result<std::optional<SegmentRouting>> read_segment_routing(const Config& config)
     if (!config.srv6_sources.empty()) {
         const auto sources = read_prefixes("srv6.sources", config.srv6_sources);
         if (!sources) return tl::unexpected<Error>(sources.error());
-        out.domain.sources = *sources;
+        out.domain.sources = build_prefixes(*sources);
     }
     const auto source = read_source(config, *locator);
     if (!source) return tl::unexpected<Error>(source.error());
+    out.domain.tunnel_source = *source;
     const auto dscp = read_dscp(config.srv6_dscp);
     if (!dscp) return tl::unexpected<Error>(dscp.error());
     out.tunnels = {

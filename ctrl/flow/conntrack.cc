@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/flow/conntrack.h"
 
+#include "ctrl/flow/clock.h"
 #include "dp/base/endian.h"
 #include "dp/table/flow_table.h"
 #include "dp/table/track.h"
@@ -62,11 +63,6 @@ bool matches(const FlowFilter& filter, const FlowEntry& entry) {
            covers(filter.dst, address_of(key.destination)) &&
            agrees(filter.sport, Be16::from_raw(key.source_port).to_host()) &&
            agrees(filter.dport, Be16::from_raw(key.destination_port).to_host());
-}
-
-// The workers' flow clock (dp/worker/worker.cc).
-uint32_t flow_seconds() {
-    return static_cast<uint32_t>(rte_rdtsc() / rte_get_tsc_hz() + 1);
 }
 
 FlowRecord record_of(const FlowEntry& entry, const FlowTables& tables, uint32_t now) {
@@ -139,7 +135,7 @@ FlowCounts Conntrack::counts() {
 
 ConntrackService::Page Conntrack::list(const FlowFilter& filter, uint64_t from, size_t limit) {
     Page page;
-    const uint32_t now = flow_seconds();
+    const uint32_t now = flow_clock_now();
     const uint64_t next = visit(from, kSlice, [&](uint32_t, const FlowEntry& entry) {
         if (!matches(filter, entry)) return true;
         if (page.flows.size() == limit) return false;

@@ -84,9 +84,20 @@ struct SidIntent {
     auto operator<=>(const SidIntent&) const = default;
 };
 
+// Of a route that goes when it has not been used for a while. It names the route, so that no other
+// one has the same next hop.
+struct Aging {
+    uint32_t idle_seconds = 0;
+    VrfId vrf;
+    IpPrefix prefix;
+    auto operator<=>(const Aging&) const = default;
+};
+
 // What a next hop says of segment routing. By its kind.
 struct SegmentHop {
     std::vector<SegmentPath> paths;  // kTunnel; several share the packets by their weights
+    bool reports_misses = false;     // kTunnel: what goes by it has no better route yet
+    std::optional<Aging> aging;      // kTunnel
     std::optional<SidIntent> sid;    // kSid
     auto operator<=>(const SegmentHop&) const = default;
 };

@@ -23,6 +23,7 @@ Result<uint32_t> NextHopTable::pin(const HopSpec& spec) {
     }
     entries_[index] = Entry{spec, 0, 1, kNoNextHop};
     by_spec_.emplace(spec, index);
+    if (spec.segment_routing.aging) aging_.insert(index);
     return index;
 }
 
@@ -44,6 +45,7 @@ void NextHopTable::free_if_unused(uint32_t index) {
     if (entry.id != kNoNextHop) release_(entry.id);
     entry.id = kNoNextHop;
     by_spec_.erase(entry.spec);
+    aging_.erase(index);
     free_.push_back(index);
 }
 

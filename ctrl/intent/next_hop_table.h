@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <vector>
 
 namespace slash32 {
@@ -54,6 +55,8 @@ class NextHopTable {
     // Gives the plane's ids of every next hop over `port` back; routes must be programmed anew.
     void forget_port(uint16_t port);
     size_t size() const { return by_spec_.size(); }
+    // Those of routes that age.
+    const std::set<uint32_t>& aging() const { return aging_; }
 
   private:
     struct Entry {
@@ -68,6 +71,7 @@ class NextHopTable {
     std::vector<Entry> entries_;
     std::vector<uint32_t> free_;
     std::map<HopSpec, uint32_t> by_spec_;
+    std::set<uint32_t> aging_;
 };
 
 }  // namespace slash32

@@ -13,7 +13,13 @@ namespace {
 
 constexpr uint32_t kMagic = 0x31523253;  // "S2R1"
 constexpr size_t kHeaderBytes = 20;
-enum ValueFlag : uint8_t { kHasVia = 1, kViaIsIpv6 = 2, kHasMac = 4 };
+enum ValueFlag : uint8_t {
+    kHasVia = 1,
+    kViaIsIpv6 = 2,
+    kHasMac = 4,
+    kReportsMissed = 8,
+    kAges = 16
+};
 
 template <typename T>
 void put(std::string& out, T value) {
@@ -105,6 +111,31 @@ SidIntent take_sid(Cursor& cursor) {
     return sid;
 }
 
+void put_aging(std::string& out, const Aging& aging) {
+    put(out, aging.idle_seconds);
+    put(out, aging.vrf.value());
+    put(out, aging.prefix.length);
+    put(out, aging.prefix.address.family);
+    put(out, aging.prefix.address.bytes);
+}
+
+Aging take_aging(Cursor& cursor) {
+    Aging aging;
+    aging.idle_seconds = cursor.take<uint32_t>();
+    aging.vrf = VrfId{cursor.take<uint16_t>()};
+    aging.prefix.length = cursor.take<uint8_t>();
+    aging.prefix.address.family = cursor.take<Family>();
+    aging.prefix.address.bytes = cursor.take<decltype(IpAddress::bytes)>();
+    return aging;
+}
+
+bool is_sound(const Aging& aging) {
+    const IpAddress& address = aging.prefix.address;
+    return aging.idle_seconds > 0 && aging.vrf.value() < kMaxVrfs &&
+           (address.family == Family::kIpv4 || address.family == Family::kIpv6) &&
+           aging.prefix.length <= address.bits();
+}
+
 bool is_sound(const HopRequest& hop) {
     using Kind = NextHopSpec::Kind;
     const SegmentHop& segment_routing = hop.segment_routing;
@@ -116,6 +147,7 @@ bool is_sound(const HopRequest& hop) {
             return true;
         case Kind::kTunnel:
             return !segment_routing.paths.empty() &&
+                   (!segment_routing.aging || is_sound(*segment_routing.aging)) &&
                    std::ranges::all_of(segment_routing.paths, [](const SegmentPath& path) {
                        return path.weight > 0 && !path.segments.empty() &&
                               path.segments.size() <= kMaxSegments;
@@ -153,6 +185,8 @@ std::optional<StoredRouteValue> take_value(Cursor& cursor) {
     if (value.next_hop.kind == NextHopSpec::Kind::kSid) segment_routing.sid = take_sid(cursor);
     if (value.next_hop.kind == NextHopSpec::Kind::kVrf)
         value.next_hop.vrf = VrfId{cursor.take<uint16_t>()};
+    segment_routing.reports_misses = (flags & kReportsMissed) != 0;
+    if ((flags & kAges) != 0) segment_routing.aging = take_aging(cursor);
     if (cursor.failed() || value.owner.empty() || !is_sound(value.next_hop)) return std::nullopt;
     return value;
 }
@@ -196,6 +230,8 @@ void RouteChunkWriter::set(const RouteKey& key, RouteValue value) {
             if (hop.mac) flags |= kHasMac;
             if (hop.via) flags |= kHasVia;
             if (hop.via && !hop.via->is_ipv4()) flags |= kViaIsIpv6;
+            if (hop.segment_routing.reports_misses) flags |= kReportsMissed;
+            if (hop.segment_routing.aging) flags |= kAges;
             put(value_bytes_, static_cast<uint8_t>(hop.kind));
             put(value_bytes_, flags);
             put_text(value_bytes_, owner_name_(value.owner));
@@ -208,6 +244,7 @@ void RouteChunkWriter::set(const RouteKey& key, RouteValue value) {
             if (hop.kind == NextHopSpec::Kind::kSid)
                 put_sid(value_bytes_, *hop.segment_routing.sid);
             if (hop.kind == NextHopSpec::Kind::kVrf) put(value_bytes_, hop.vrf.value());
+            if (hop.segment_routing.aging) put_aging(value_bytes_, *hop.segment_routing.aging);
         }
     }
     record(key, last_value_);

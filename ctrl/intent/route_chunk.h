@@ -5,7 +5,8 @@
 // Format, little-endian:
 //     u32 magic, u32 crc32c of what follows,
 //     u32 values, u32 ipv4 records, u32 ipv6 records
-//     values:  u8 kind, u8 flags (1 via, 2 via is IPv6, 4 mac), text owner, text port, via, mac
+//     values:  u8 kind, u8 flags (1 via, 2 via is IPv6, 4 mac, 8 reports misses, 16 ages), text
+//     owner, text port, via, mac, what the kind has, u32 idle seconds and a record's first bytes
 //     records: u16 vrf, u8 length, u8 0, address (4 or 16 bytes), u32 value (0 = no route, n =
 //     n-th)
 // with text = u8 length and bytes. Records are applied in order. Thread safety: none.

@@ -65,6 +65,7 @@ class ForwardingPlane final : public Plane {
     std::vector<DeviceOffload> device_offloads(PortId uplink) const override;
     Result<NextHopId> acquire_next_hop(const NextHopSpec&) override;
     void release_next_hop(NextHopId) override;
+    uint32_t last_used(NextHopId) const override;
     void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) override;
     Result<void> set_route(VrfId, const IpPrefix&, NextHopId) override;
     void remove_route(VrfId, const IpPrefix&) override;
@@ -82,6 +83,11 @@ class ForwardingPlane final : public Plane {
     Result<PortId> add_uplink(const UplinkSpec&);
     // The host's view of an uplink; kNoPort: it has none.
     PortId host_view(PortId uplink) const { return ports_.at(uplink)->host_view; }
+    // Where workers note when next hops were used last, and the flow clock. REQUIRES: once, before
+    // any next hop.
+    void set_hop_use(HopUse* use, std::function<uint32_t()> clock) {
+        next_hops_.set_use(use, std::move(clock));
+    }
     // Where packets go whose next hop's MAC is to be found. REQUIRES: once, before any uplink.
     void set_resolver(TxPort* tx);
     // Of the host on the uplink: the sources of ICMP errors that leave by it.
@@ -116,6 +122,15 @@ class ForwardingPlane final : public Plane {
     Reach reach(const Ip6& segment) const { return tunnels_.look(segment); }
     // Told when that has changed for a tunnel.
     void on_reach(std::function<void()> hook) { reach_hook_ = std::move(hook); }
+    // See Tunnels::learn_mtu() and forget_mtus().
+    void learn_tunnel_mtu(const Ip6& last, uint16_t mtu, Tunnels::Clock::time_point until) {
+        tunnels_.learn_mtu(last, mtu, until);
+    }
+    void forget_tunnel_mtus(Tunnels::Clock::time_point now) { tunnels_.forget_mtus(now); }
+    // The way to the VM that has sent an inner packet from `src` to `dst` in a tunnel that ends at
+    // the segment; nothing where it came from no VM here.
+    std::optional<Adjacency> find_tunnel_sender(const Ip6& last, const IpAddress& src,
+                                                const IpAddress& dst) const;
     // See NextHops::on_counter_freed().
     void on_sid_counter_freed(std::function<void(uint16_t)> hook) {
         next_hops_.on_counter_freed(std::move(hook));
@@ -214,6 +229,8 @@ class ForwardingPlane final : public Plane {
     void release_tunnel_group(NextHopId id);
     void evaluate_tunnels(NextHopId id, const TunnelGroup& group);
     void tunnel_reach_changed(NextHopId tunnel);
+    std::set<VrfId> vrfs_of(NextHopId tunnel) const;
+    bool leads_into(VrfId vrf, const IpAddress& address, NextHopId tunnel) const;
     void raise_routes();
     void raise_epoch_when_acknowledged();
     void end_holder(VrfId vrf, const IpAddress& address);
@@ -238,6 +255,8 @@ class ForwardingPlane final : public Plane {
     Tunnels tunnels_;
     bool routes_segments_ = false;
     std::map<NextHopId, TunnelGroup> tunnel_groups_;
+    // Of tunnels that routes lead to by themselves, not in a group.
+    std::map<NextHopId, std::set<VrfId>> tunnel_vrfs_;
     std::map<VrfId, std::set<VrfId>> led_into_;  // by a VRF, those whose routes have led there
     std::unique_ptr<PortConfig> resolver_;
     std::set<VrfId> learned_vrfs_;    // that learnt routes stand in

@@ -72,6 +72,8 @@ Result<NextHopId> NextHops::acquire(const NextHopSpec& spec) {
     }
     entries_[id->value()] = std::move(*entry);
     by_spec_.emplace(spec, *id);
+    if (spec.segment_routing.aging && use_ != nullptr)
+        (*use_)[id->value()].store(clock_(), std::memory_order_relaxed);
     publish(*id);
     return id;
 }
@@ -155,6 +157,8 @@ Adjacency NextHops::compile(NextHopId id, const Entry& entry) const {
             return compile_over(id, entry.spec);
         case NextHopSpec::Kind::kTunnel:
             adjacency.kind = AdjacencyKind::kTunnel;
+            if (entry.spec.segment_routing.reports_misses) adjacency.flags |= kReportsMisses;
+            if (entry.spec.segment_routing.aging) adjacency.flags |= kNotesUse;
             adjacency.encapsulation = entry.encapsulation.get();
             adjacency.underlay = entry.underlay;
             if (entry.underlay_mtu > entry.encapsulation->length)
@@ -183,7 +187,7 @@ Adjacency NextHops::compile_over(NextHopId id, const NextHopSpec& spec) const {
     adjacency.destination = spec.mac.value_or(link.mac);
     if (spec.kind == NextHopSpec::Kind::kGlean) {
         adjacency.kind = AdjacencyKind::kGlean;
-        adjacency.resolves = link.resolves;
+        if (link.resolves) adjacency.flags = kResolves;
     } else if (spec.via) {
         const std::pair key{spec.port, *spec.via};
         const auto set = neighbors_.find(key);
@@ -195,10 +199,10 @@ Adjacency NextHops::compile_over(NextHopId id, const NextHopSpec& spec) const {
             adjacency.destination = *learned->second.mac;
         } else {
             adjacency.kind = AdjacencyKind::kIncomplete;
-            adjacency.resolves = link.resolves && !known;
+            if (link.resolves && !known) adjacency.flags = kResolves;
         }
     }
-    if (adjacency.resolves) adjacency.destination = unresolved_mac(id);
+    if (adjacency.flags != 0) adjacency.destination = unresolved_mac(id);
     return adjacency;
 }
 

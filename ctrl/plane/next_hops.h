@@ -39,6 +39,11 @@ class NextHops {
   public:
     explicit NextHops(Publisher& publisher);
 
+    // Where workers note when next hops were used last, and the clock of that; nullptr: nowhere.
+    void set_use(HopUse* use, std::function<uint32_t()> clock) {
+        use_ = use;
+        clock_ = std::move(clock);
+    }
     // Of tunnels made from now on.
     void set_tunnel_settings(const TunnelSettings& settings) { tunnel_settings_ = settings; }
 
@@ -49,6 +54,10 @@ class NextHops {
     void release(NextHopId id);
     // The way of a tunnel's outer packets and the MTU of its link; kNoNextHop: there is none.
     void set_underlay(NextHopId tunnel, NextHopId underlay, uint16_t mtu);
+    // When a packet last went by a next hop of a route that ages, or when it was acquired.
+    uint32_t last_used(NextHopId id) const {
+        return use_ == nullptr ? 0 : (*use_)[id.value()].load(std::memory_order_relaxed);
+    }
     // Told when a segment's counter is nobody's any more.
     void on_counter_freed(std::function<void(uint16_t)> hook) { counter_freed_ = std::move(hook); }
 
@@ -107,6 +116,8 @@ class NextHops {
     std::vector<uint16_t> free_counters_;
     uint16_t next_counter_ = 1;
     TunnelSettings tunnel_settings_;
+    HopUse* use_ = nullptr;
+    std::function<uint32_t()> clock_;
     std::function<void(uint16_t)> counter_freed_ = [](uint16_t) {};
     std::map<NextHopSpec, NextHopId> by_spec_;
     std::map<PortId, PortLink> links_;

@@ -141,6 +141,8 @@ class Plane {
     // An adjacency for the spec, shared and reference-counted. Errors: kLimit.
     virtual Result<NextHopId> acquire_next_hop(const NextHopSpec&) = 0;
     virtual void release_next_hop(NextHopId) = 0;
+    // When a packet last went by a next hop that ages, or when it was acquired, on the flow clock.
+    virtual uint32_t last_used(NextHopId) const = 0;
     // Sets (or takes away) the MAC address of a neighbour on an uplink; routes over it follow.
     virtual void set_neighbor(PortId, const IpAddress&, std::optional<Mac>) = 0;
 

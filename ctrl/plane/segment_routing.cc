@@ -12,8 +12,8 @@ bool is_tunnel(const NextHopSpec& spec) {
     return spec.kind == NextHopSpec::Kind::kTunnel;
 }
 
-const Ip6& first_segment(const NextHopSpec& spec) {
-    return spec.segment_routing.paths.front().segments.front();
+const SegmentPath& path_of(const NextHopSpec& spec) {
+    return spec.segment_routing.paths.front();
 }
 
 }  // namespace
@@ -36,7 +36,7 @@ Result<NextHopId> ForwardingPlane::acquire_next_hop(const NextHopSpec& spec) {
     NextHopSpec alone = spec;
     alone.segment_routing.paths.front().weight = 1;
     auto tunnel = next_hops_.acquire(alone);
-    if (tunnel) tunnels_.add(*tunnel, first_segment(alone));
+    if (tunnel) tunnels_.add(*tunnel, path_of(alone));
     return tunnel;
 }
 
@@ -48,7 +48,9 @@ void ForwardingPlane::release_next_hop(NextHopId id) {
     if (is_group(id)) return release_tunnel_group(id);
     const NextHopSpec spec = next_hops_.spec(id);
     next_hops_.release(id);
-    if (is_tunnel(spec) && next_hops_.find(id) == nullptr) tunnels_.remove(id, first_segment(spec));
+    if (!is_tunnel(spec) || next_hops_.find(id) != nullptr) return;
+    tunnels_.remove(id, path_of(spec));
+    tunnel_vrfs_.erase(id);
 }
 
 Result<NextHopId> ForwardingPlane::acquire_tunnel_group(const NextHopSpec& spec) {
@@ -59,7 +61,7 @@ Result<NextHopId> ForwardingPlane::acquire_tunnel_group(const NextHopSpec& spec)
         return tl::unexpected<Error>(error);
     };
     for (const SegmentPath& path : spec.segment_routing.paths) {
-        NextHopSpec one{.kind = NextHopSpec::Kind::kTunnel};
+        NextHopSpec one = spec;
         one.segment_routing.paths = {path};
         const auto tunnel = acquire_next_hop(one);
         if (!tunnel) return undo(tunnel.error());
@@ -79,6 +81,14 @@ void ForwardingPlane::release_tunnel_group(NextHopId id) {
     groups_.remove(id);
     for (const TunnelPath& path : paths)
         release_next_hop(path.tunnel);
+}
+
+uint32_t ForwardingPlane::last_used(NextHopId id) const {
+    if (!is_group(id)) return next_hops_.last_used(id);
+    uint32_t latest = 0;
+    for (const TunnelPath& path : tunnel_groups_.at(id).paths)
+        latest = std::max(latest, next_hops_.last_used(path.tunnel));
+    return latest;
 }
 
 // The paths that are reached best share the packets.
@@ -104,15 +114,54 @@ void ForwardingPlane::tunnel_reach_changed(NextHopId tunnel) {
     }
 }
 
+// The VRFs whose routes have led into a tunnel.
+std::set<VrfId> ForwardingPlane::vrfs_of(NextHopId tunnel) const {
+    std::set<VrfId> vrfs;
+    if (const auto at = tunnel_vrfs_.find(tunnel); at != tunnel_vrfs_.end()) vrfs = at->second;
+    for (const auto& [id, group] : tunnel_groups_) {
+        if (std::ranges::find(group.paths, tunnel, &TunnelPath::tunnel) != group.paths.end())
+            vrfs.insert(group.vrfs.begin(), group.vrfs.end());
+    }
+    return vrfs;
+}
+
+bool ForwardingPlane::leads_into(VrfId vrf, const IpAddress& address, NextHopId tunnel) const {
+    const auto route = fib_.explain(vrf, address);
+    if (!route) return false;
+    if (!is_group(route->next_hop)) return route->next_hop == tunnel;
+    const auto group = tunnel_groups_.find(route->next_hop);
+    return group != tunnel_groups_.end() &&
+           std::ranges::find(group->second.paths, tunnel, &TunnelPath::tunnel) !=
+               group->second.paths.end();
+}
+
+// The tenant is the one whose routes lead the inner packet into such a tunnel, and its sender to a
+// VM: the outer headers do not name the VRF that it came from.
+std::optional<Adjacency> ForwardingPlane::find_tunnel_sender(const Ip6& last, const IpAddress& src,
+                                                             const IpAddress& dst) const {
+    for (const NextHopId tunnel : tunnels_.ending_at(last)) {
+        for (const VrfId vrf : vrfs_of(tunnel)) {
+            if (!leads_into(vrf, dst, tunnel)) continue;
+            const auto back = fib_.explain(vrf, src);
+            const Adjacency* to = back ? next_hops_.find(back->next_hop) : nullptr;
+            if (to == nullptr || to->kind != AdjacencyKind::kEthernet) continue;
+            const PortConfig* port = config(to->port);
+            if (port != nullptr && port->kind != PortKind::kUplink) return *to;
+        }
+    }
+    return std::nullopt;
+}
+
 // Every route in the tables is put there and taken away by these two, so that the tunnels follow.
 Result<void> ForwardingPlane::put_route(VrfId vrf, const IpPrefix& prefix, NextHopId hop) {
     auto put = fib_.add(vrf, prefix, hop);
     if (!put) return put;
     if (const auto group = tunnel_groups_.find(hop); group != tunnel_groups_.end())
         group->second.vrfs.insert(vrf);
-    if (const Adjacency* to = next_hops_.find(hop);
-        to != nullptr && to->kind == AdjacencyKind::kVrf)
-        led_into_[to->vrf].insert(vrf);
+    if (const Adjacency* to = next_hops_.find(hop); to != nullptr) {
+        if (to->kind == AdjacencyKind::kVrf) led_into_[to->vrf].insert(vrf);
+        if (to->kind == AdjacencyKind::kTunnel) tunnel_vrfs_[hop].insert(vrf);
+    }
     tunnels_.route_changed(vrf, prefix);
     return put;
 }

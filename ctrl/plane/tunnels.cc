@@ -5,7 +5,9 @@
 
 namespace slash32 {
 
-void Tunnels::add(NextHopId tunnel, const Ip6& address) {
+void Tunnels::add(NextHopId tunnel, const SegmentPath& path) {
+    const Ip6& address = path.segments.front();
+    ending_at_[path.segments.back()].insert(tunnel);
     const auto [at, is_new] = segments_.try_emplace(address);
     Segment& segment = at->second;
     segment.tunnels.insert(tunnel);
@@ -13,10 +15,45 @@ void Tunnels::add(NextHopId tunnel, const Ip6& address) {
     hops_.set_underlay(tunnel, segment.underlay, segment.mtu);
 }
 
-void Tunnels::remove(NextHopId tunnel, const Ip6& address) {
-    const auto at = segments_.find(address);
+void Tunnels::remove(NextHopId tunnel, const SegmentPath& path) {
+    const auto ends = ending_at_.find(path.segments.back());
+    ends->second.erase(tunnel);
+    if (ends->second.empty()) ending_at_.erase(ends);
+    const auto at = segments_.find(path.segments.front());
     at->second.tunnels.erase(tunnel);
-    if (at->second.tunnels.empty()) segments_.erase(at);
+    if (!at->second.tunnels.empty()) return;
+    if (at->second.learned != 0) --learned_;
+    segments_.erase(at);
+}
+
+const std::set<NextHopId>& Tunnels::ending_at(const Ip6& segment) const {
+    static const std::set<NextHopId> kNone;
+    const auto at = ending_at_.find(segment);
+    return at == ending_at_.end() ? kNone : at->second;
+}
+
+void Tunnels::learn_mtu(const Ip6& last, uint16_t mtu, Clock::time_point until) {
+    for (const NextHopId tunnel : ending_at(last)) {
+        const Ip6& first = hops_.spec(tunnel).segment_routing.paths.front().segments.front();
+        const auto at = segments_.find(first);
+        Segment& segment = at->second;
+        // RFC 8201 section 4: only smaller ones are believed.
+        if (segment.mtu == 0 || mtu >= segment.mtu) continue;
+        if (segment.learned == 0) ++learned_;
+        segment.learned = mtu;
+        segment.learned_until = until;
+        refresh(first, segment);
+    }
+}
+
+void Tunnels::forget_mtus(Clock::time_point now) {
+    if (learned_ == 0) return;
+    for (auto& [address, segment] : segments_) {
+        if (segment.learned == 0 || segment.learned_until > now) continue;
+        segment.learned = 0;
+        --learned_;
+        refresh(address, segment);
+    }
 }
 
 Reach Tunnels::reach(const Ip6& address) const {
@@ -68,6 +105,7 @@ void Tunnels::resolve(const Ip6& address, Segment& segment) const {
     if (!route) return;
     segment.mtu = mtu_of(route->next_hop);
     if (segment.mtu == 0) return;
+    if (segment.learned != 0) segment.mtu = std::min(segment.mtu, segment.learned);
     segment.underlay = route->next_hop;
     segment.reach = route->prefix.length == 0 ? Reach::kDefault : Reach::kRoute;
 }

@@ -9,6 +9,7 @@
 #include "ctrl/plane/next_hop_groups.h"
 #include "ctrl/plane/next_hops.h"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -37,9 +38,19 @@ class Tunnels {
     // Told of tunnels whose reach has changed.
     void on_reach(std::function<void(NextHopId tunnel)> hook) { hook_ = std::move(hook); }
 
-    // A next hop of kind kTunnel, by its first segment.
-    void add(NextHopId tunnel, const Ip6& segment);
-    void remove(NextHopId tunnel, const Ip6& segment);
+    // A next hop of kind kTunnel.
+    void add(NextHopId tunnel, const SegmentPath& path);
+    void remove(NextHopId tunnel, const SegmentPath& path);
+    // Those that end at a segment.
+    const std::set<NextHopId>& ending_at(const Ip6& segment) const;
+
+    // The fabric has said that packets to the segment, the last of their tunnels, may have `mtu`
+    // bytes with all headers. It holds until `until`, and for what shares the first segment too.
+    using Clock = std::chrono::steady_clock;
+    void learn_mtu(const Ip6& last, uint16_t mtu, Clock::time_point until);
+    // To be called every second or so.
+    void forget_mtus(Clock::time_point now);
+
     // REQUIRES: a tunnel has this first segment; else kNone.
     Reach reach(const Ip6& segment) const;
     // Of any segment.
@@ -55,7 +66,9 @@ class Tunnels {
     struct Segment {
         std::set<NextHopId> tunnels;
         NextHopId underlay;
-        uint16_t mtu = 0;  // of the link below
+        uint16_t mtu = 0;      // of the link below, or what has been learnt if that is less
+        uint16_t learned = 0;  // 0: nothing
+        Clock::time_point learned_until;
         Reach reach = Reach::kNone;
     };
 
@@ -67,7 +80,9 @@ class Tunnels {
     const Fib& fib_;
     const NextHopGroups& groups_;
     std::function<void(NextHopId)> hook_ = [](NextHopId) {};
-    std::map<Ip6, Segment> segments_;
+    std::map<Ip6, Segment> segments_;               // by the first
+    std::map<Ip6, std::set<NextHopId>> ending_at_;  // by the last
+    size_t learned_ = 0;                            // segments with an MTU that was learnt
 };
 
 }  // namespace slash32

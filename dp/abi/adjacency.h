@@ -6,6 +6,8 @@
 #include "dp/base/limits.h"
 #include "dp/base/net.h"
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 
@@ -30,12 +32,18 @@ inline constexpr unsigned kMaxVrfHops = 4;
 struct Encapsulation;  // dp/abi/srv6.h
 struct LocalSid;
 
+enum AdjacencyFlag : uint8_t {
+    kResolves = 1,       // kIncomplete, kGlean: control gets the packets, asks for the MAC
+    kReportsMisses = 2,  // kTunnel: control is told of destinations that go by it
+    kNotesUse = 4,       // kTunnel: HopUse says when a packet last went by it
+};
+
 struct Adjacency {
     AdjacencyKind kind = AdjacencyKind::kNone;
-    bool resolves = false;  // kIncomplete, kGlean: control gets the packets, asks for the MAC
+    uint8_t flags = 0;  // AdjacencyFlag bits
     PortId port;
     uint16_t mtu = 0;  // of the IP packet, bytes; kTunnel: of the inner one
-    Mac destination;   // where `resolves`: the id of this adjacency, by unresolved_mac()
+    Mac destination;   // kResolves: the id of this adjacency, by unresolved_mac()
     Mac source;
     VrfId vrf;           // kVrf
     NextHopId underlay;  // kTunnel: an adjacency or a group; kNoNextHop: none leads there now
@@ -45,6 +53,10 @@ struct Adjacency {
     };
 };
 static_assert(sizeof(Adjacency) == 32 && std::is_trivially_copyable_v<Adjacency>);
+
+// When a packet last went by an adjacency of kNotesUse, by NextHopId, on the flow clock. Workers
+// write, control reads, and writes where an id is given out.
+using HopUse = std::array<std::atomic<uint32_t>, kMaxAdjacencies>;
 
 // Out of some port.
 inline bool leads_out(const Adjacency& adjacency) {

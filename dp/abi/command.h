@@ -30,6 +30,7 @@ enum class Opcode : uint16_t {
     kSetPollMode = 7,     // busy
     kSetStageCycles = 8,  // stage_cycles: count the cycles of stages, or no more
     kSetGroup = 9,        // group: publish a NextHopGroup, nullptr takes it away
+    kTransmit = 10,       // transmit: send a packet out of a port; it is the worker's from now on
 };
 
 struct Command {
@@ -44,6 +45,10 @@ struct Command {
     struct SetGroup {
         NextHopId id;
         const NextHopGroup* group;
+    };
+    struct Transmit {
+        PortId port;
+        rte_mbuf* packet;
     };
     struct SetCapture {
         PortId port;
@@ -62,6 +67,7 @@ struct Command {
         SetAdjacency adjacency;
         SetGroup group;
         SetCapture capture;
+        Transmit transmit;
         bool busy;
         bool stage_cycles;
     } payload{};
@@ -89,6 +95,12 @@ struct Command {
     static Command set_capture(PortId port, Capture* capture) {
         Command c{.opcode = Opcode::kSetCapture};
         c.payload.capture = {port, capture};
+        return c;
+    }
+    // `packet`: ready to be sent, with its Ethernet header.
+    static Command transmit(PortId port, rte_mbuf* packet) {
+        Command c{.opcode = Opcode::kTransmit};
+        c.payload.transmit = {port, packet};
         return c;
     }
     static Command set_stage_cycles(bool enabled) {

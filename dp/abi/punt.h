@@ -17,6 +17,8 @@ enum class PuntReason : uint8_t {
     kAddressAnnounced,  // gratuitous ARP, unsolicited NA or RARP from a port that may send it
     kUnresolved,        // ready to be sent but for its next hop's MAC (dp/abi/adjacency.h)
     kDenied,            // the first bytes of a packet that the filter of `port` refused, a copy
+    kTunnelError,       // an ICMPv6 error about a packet that this node has put into a tunnel
+    kMissed,            // the first bytes of one that went by a route of kReportsMisses, a copy
     kCount,
 };
 
@@ -27,9 +29,9 @@ struct PuntInfo {
     PuntReason reason;           // of a punt
     CaptureDirection direction;  // of a captured copy
     DropReason drop_reason;      // where direction is kDropped, and of kDenied
-    uint8_t reserved[3];
-    uint32_t original_length;  // of a captured copy, bytes before cutting
-    uint64_t tsc;              // when
+    VrfId vrf;                   // of kMissed: whose routes it went by
+    uint32_t original_length;    // of a captured copy, bytes before cutting
+    uint64_t tsc;                // when
 };
 static_assert(sizeof(PuntInfo) == 24);
 

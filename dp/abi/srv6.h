@@ -7,6 +7,7 @@
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
 #include "dp/base/net.h"
+#include "dp/base/prefix_match.h"
 
 #include <array>
 #include <cstdint>
@@ -55,11 +56,18 @@ struct LocalSid {
 struct SrDomain {
     static constexpr size_t kMaxPrefixes = 8;
     struct Prefixes {
-        std::array<IpPrefix, kMaxPrefixes> list;
+        std::array<PrefixMatch<Ip6>, kMaxPrefixes> list;
         uint8_t count = 0;
+        bool covers(const Ip6& address) const {
+            for (unsigned i = 0; i < count; ++i) {
+                if (list[i].covers(address)) return true;
+            }
+            return false;
+        }
     };
     Prefixes locators;  // where segments are: closed to VMs
     Prefixes sources;   // of uplinks' packets that may be for a segment
+    Ip6 tunnel_source;  // of the node's own tunnels: errors about what is in them come there
 };
 
 }  // namespace slash32

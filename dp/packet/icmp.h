@@ -6,7 +6,18 @@
 #include "dp/packet/headers.h"
 #include "dp/packet/nd.h"
 
+#include <cstdint>
+
 namespace slash32 {
+
+// What the router says of a packet that it does not forward.
+enum class IcmpError : uint8_t {
+    kNoRoute,
+    kHostUnreachable,
+    kPortUnreachable,
+    kTooBig,  // with the MTU
+    kHopLimit,
+};
 
 // A message about another packet, which it quotes. A redirect counts as one: it is answered by no
 // error either.

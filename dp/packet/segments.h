@@ -6,7 +6,6 @@
 #include "dp/abi/srv6.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/headers.h"
-#include "dp/packet/source_match.h"
 
 #include <cstdint>
 #include <optional>
@@ -14,13 +13,6 @@
 struct rte_mbuf;
 
 namespace slash32 {
-
-inline bool covers(const SrDomain::Prefixes& prefixes, const Ip6& address) {
-    for (unsigned i = 0; i < prefixes.count; ++i) {
-        if (prefix_covers(prefixes.list[i], address)) return true;
-    }
-    return false;
-}
 
 // The packet's segment routing header, and the field that says that it comes next.
 struct SegmentRoutingPlace {

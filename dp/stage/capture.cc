@@ -49,7 +49,7 @@ void capture_packet(WorkerContext& context, PortId port, const rte_mbuf* packet,
                         .reason = PuntReason{},
                         .direction = direction,
                         .drop_reason = reason,
-                        .reserved = {},
+                        .vrf = {},
                         .original_length = packet->pkt_len,
                         .tsc = context.now};
     if (!copy_to_control(context, *capture, info, packet)) {

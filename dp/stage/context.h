@@ -44,6 +44,12 @@ struct FlowScratch {
     uint32_t epoch = 0;  // loaded before any table was read
 };
 
+// A destination of which control has been told.
+struct ReportedMiss {
+    uint32_t hash = 0;
+    uint32_t seconds = 0;  // when, on the flow clock
+};
+
 struct WorkerContext {
     WorkerId id;
     uint64_t now = 0;  // TSC at the start of the burst: the clock is read once a burst
@@ -59,6 +65,7 @@ struct WorkerContext {
     AddressSetView sets;
     const Generations* generations = nullptr;
     const SrDomain* domain = nullptr;  // nullptr: there is no segment routing
+    HopUse* hop_use = nullptr;         // nullptr: the use of next hops is not noted
     uint32_t policy_ports = 0;         // ports with a policy: without any there is nothing to track
     WorkerCounterBlock* counters = nullptr;
 
@@ -74,9 +81,11 @@ struct WorkerContext {
     TokenBucket resolve_tokens;  // packets to neighbours that are not known yet, of this worker
     TokenBucket capture_tokens;  // copies
     TokenBucket denied_tokens;   // reports of refused packets, of this worker
+    TokenBucket miss_tokens;     // reports of destinations without a route of their own
     std::array<TokenBucket, kHostClasses.size()> host_tokens;  // by HostClass
 
     // Large, so behind what every packet needs.
+    std::array<ReportedMiss, 256> reported_misses;  // lately, by the low bits of their hashes
     FlowScratch scratch;
     // Of packets that enter a tunnel: the adjacency they leave by, and the inner ones' path_hash().
     std::array<NextHopId, kBurstSize> underlays;

@@ -82,7 +82,7 @@ void punt(WorkerContext& context, Burst& burst, unsigned i, PuntReason reason) {
                      .reason = reason,
                      .direction = CaptureDirection::kIn,
                      .drop_reason = DropReason{},
-                     .reserved = {},
+                     .vrf = {},
                      .original_length = packet->pkt_len,
                      .tsc = context.now};
     if (rte_ring_sp_enqueue(context.punt_ring, packet) != 0) {

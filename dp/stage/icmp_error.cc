@@ -172,6 +172,15 @@ void send_by_route(WorkerContext& context, Burst& burst, unsigned i) {
 
 }  // namespace
 
+void make_icmp_error(const PortConfig& port, rte_mbuf* packet, const PacketMeta& meta,
+                     IcmpError error, uint16_t mtu) {
+    if (meta.kind == PacketKind::kIpv4) {
+        build_ipv4(port, packet, meta, error, mtu);
+    } else {
+        build_ipv6(port, packet, meta, error, mtu);
+    }
+}
+
 void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReason reason,
                      IcmpError error, uint16_t mtu) {
     PacketMeta& meta = burst.meta[i];
@@ -188,11 +197,7 @@ void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReaso
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.drops[static_cast<size_t>(reason)].add(1);
     counters.injected.add(1);
-    if (ipv4) {
-        build_ipv4(*burst.in, packet, meta, error, mtu);
-    } else {
-        build_ipv6(*burst.in, packet, meta, error, mtu);
-    }
+    make_icmp_error(*burst.in, packet, meta, error, mtu);
     packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
     const bool decapsulated = meta.has(kDecapsulated);
     meta.flags = 0;

@@ -8,24 +8,25 @@
 #pragma once
 
 #include "dp/packet/burst.h"
+#include "dp/packet/icmp.h"
 #include "dp/stage/context.h"
 
 #include <cstdint>
 
-namespace slash32 {
+struct rte_mbuf;
 
-enum class IcmpError : uint8_t {
-    kNoRoute,
-    kHostUnreachable,
-    kPortUnreachable,
-    kTooBig,  // with the MTU
-    kHopLimit,
-};
+namespace slash32 {
 
 // Drops the packet for `reason` and sends the error. Where the rate limit or the buffer's headroom
 // forbids the error, the packet is dropped for kIcmpRateLimited or kNoHeadroom instead. `mtu` of
 // the next hop's link, for kTooBig.
 void drop_with_error(WorkerContext&, Burst&, unsigned i, DropReason reason, IcmpError,
                      uint16_t mtu = 0);
+
+// Turns the packet into the error about it, from the gateway of `port` to the packet's sender, who
+// gets it at the frame's source MAC. REQUIRES: meta.l3, kind and ip_length are of the packet, which
+// stands in one segment with headroom for IP and ICMP headers.
+void make_icmp_error(const PortConfig& port, rte_mbuf* packet, const PacketMeta& meta, IcmpError,
+                     uint16_t mtu);
 
 }  // namespace slash32

@@ -343,20 +343,13 @@ Refusal offload_request(const rte_mbuf* packet, PacketMeta& meta) {
     if (meta.has(kSegmentRoutingHeader)) burst.segment_routing |= bit;
 }
 
-}  // namespace
-
-void parse(WorkerContext& context, Burst& burst) {
-    PortCounters& counters = context.port_counters(burst.in->id);
-    counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
-    burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp = burst.icmp6 = 0;
-    burst.group = burst.foreign = burst.offload = burst.fragments = burst.segment_routing = 0;
-    burst.steered = burst.tunnel = 0;
-    burst.vrfs.fill(burst.in->vrf);
+// Parses these packets of the burst. Returns their bytes, Ethernet headers counted.
+uint64_t parse_all(WorkerContext& context, Burst& burst, uint32_t packets) {
     const PlainParser plain(*burst.in);
     uint32_t ipv4 = 0;
     uint32_t ipv6 = 0;
     uint64_t bytes = 0;
-    for_each_packet(burst.live, [&](unsigned i) {
+    for_each_packet(packets, [&](unsigned i) {
         bytes += burst.packets[i]->pkt_len;
         const PacketKind kind = plain.parse(burst.packets[i], burst.meta[i]);
         if (kind == PacketKind::kIpv4) {
@@ -369,25 +362,26 @@ void parse(WorkerContext& context, Burst& burst) {
     });
     burst.ipv4 |= ipv4;
     burst.ipv6 |= ipv6;
-    counters.rx_bytes.add(bytes);
+    return bytes;
 }
 
-void parse_again(WorkerContext& context, Burst& burst, unsigned i) {
-    const uint32_t others = ~(1u << i);
+}  // namespace
+
+void parse(WorkerContext& context, Burst& burst) {
+    PortCounters& counters = context.port_counters(burst.in->id);
+    counters.rx_packets.add(static_cast<uint64_t>(std::popcount(burst.live)));
+    burst.arp = burst.ipv4 = burst.ipv6 = burst.icmp = burst.icmp6 = 0;
+    burst.group = burst.foreign = burst.offload = burst.fragments = burst.segment_routing = 0;
+    burst.steered = burst.tunnel = 0;
+    burst.vrfs.fill(burst.in->vrf);
+    counters.rx_bytes.add(parse_all(context, burst, burst.live));
+}
+
+void parse_again(WorkerContext& context, Burst& burst, uint32_t packets) {
     for (uint32_t* kind : {&burst.ipv4, &burst.ipv6, &burst.icmp, &burst.icmp6, &burst.group,
                            &burst.offload, &burst.fragments, &burst.segment_routing})
-        *kind &= others;
-    const PlainParser plain(*burst.in);
-    switch (plain.parse(burst.packets[i], burst.meta[i])) {
-        case PacketKind::kIpv4:
-            burst.ipv4 |= ~others;
-            break;
-        case PacketKind::kIpv6:
-            burst.ipv6 |= ~others;
-            break;
-        default:
-            parse_packet(context, burst, i);
-    }
+        *kind &= ~packets;
+    parse_all(context, burst, packets);
 }
 
 }  // namespace slash32

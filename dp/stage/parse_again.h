@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parse stage for one packet that has changed on its way: what came out of a tunnel.
+// The parse stage for packets that have changed on their way: what came out of a tunnel.
 #pragma once
 
 #include "dp/packet/burst.h"
@@ -7,9 +7,10 @@
 
 namespace slash32 {
 
-// Takes the packet for one that the burst's port has just received, but counts nothing as received:
-// its meta and its bits in the masks of kinds are found anew. One that is refused is dropped.
-// REQUIRES: the packet is live, and begins with an Ethernet header to the port's own MAC.
-void parse_again(WorkerContext&, Burst&, unsigned i);
+// Takes the packets of the mask for such as the burst's port has just received, but counts nothing
+// as received: their meta and their bits in the masks of kinds are found anew. Those that are
+// refused are dropped.
+// REQUIRES: they are live, and begin with an Ethernet header.
+void parse_again(WorkerContext&, Burst&, uint32_t packets);
 
 }  // namespace slash32

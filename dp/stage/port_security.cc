@@ -133,7 +133,7 @@ Refusal check_nd(const PortConfig& in, const EthernetHeader& ethernet, const rte
 uint32_t to_segments(const Burst& burst, const SrDomain::Prefixes& locators) {
     uint32_t found = 0;
     for_each_packet(burst.live & burst.ipv6, [&](unsigned i) {
-        found |= static_cast<uint32_t>(covers(locators, ipv6_of(burst.meta[i]).destination)) << i;
+        found |= static_cast<uint32_t>(locators.covers(ipv6_of(burst.meta[i]).destination)) << i;
     });
     return found;
 }

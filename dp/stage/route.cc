@@ -94,7 +94,7 @@ bool cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
             return refuse(DropReason::kUnreachable, IcmpError::kHostUnreachable);
         case AdjacencyKind::kIncomplete:
         case AdjacencyKind::kGlean:
-            if (!adjacency.resolves || !context.resolve_tokens.take(context.now))
+            if ((adjacency.flags & kResolves) == 0 || !context.resolve_tokens.take(context.now))
                 return refuse(DropReason::kNoNeighbour, IcmpError::kHostUnreachable);
             meta.out_port = kResolverPort;
             return nullptr;

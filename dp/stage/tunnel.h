@@ -9,12 +9,18 @@
 
 namespace slash32 {
 
+// What the flags of the tunnel's adjacency ask for: its use is noted, or control is told of the
+// packet's destination, once a second and within the worker's rate limit.
+void note_tunnel(WorkerContext&, const Burst&, unsigned i, NextHopId tunnel);
+
 // The adjacency that the packet leaves by when it goes by `hop`: of a tunnel, the one below it. The
 // inner packet's connection chooses among several, and names itself in the flow label.
 inline const Adjacency& leave_by(WorkerContext& context, Burst& burst, unsigned i, NextHopId hop) {
     const Adjacency& adjacency = context.adjacency(hop);
     if (adjacency.kind != AdjacencyKind::kTunnel) [[likely]]
         return adjacency;
+    if (adjacency.flags != 0) [[unlikely]]
+        note_tunnel(context, burst, i, hop);
     const uint32_t hash = path_hash(burst.meta[i]);
     context.path_hashes[i] = hash;
     context.underlays[i] = context.member(adjacency.underlay, hash);

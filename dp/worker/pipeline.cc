@@ -5,6 +5,7 @@
 #include "dp/stage/disposition.h"
 
 #include <rte_cycles.h>
+#include <rte_mbuf.h>
 
 #include <array>
 #include <bit>
@@ -109,6 +110,20 @@ void run_measured_pipeline(WorkerContext& context, Burst& burst, uint64_t start)
     meter.publish(context, start);
     if (!context.fragments.settled()) [[unlikely]]
         settle_fragments(context);
+}
+
+void transmit_made(WorkerContext& context, rte_mbuf* packet, PortId port) {
+    const PortConfig* out = context.ports[port.value()];
+    if (out == nullptr) return rte_pktmbuf_free(packet);
+    Burst burst;
+    burst.in = out;
+    burst.tx = 1;
+    burst.packets[0] = packet;
+    burst.meta[0].out_port = port;
+    burst.tunnel = burst.offload = 0;
+    context.port_counters(port).injected.add(1);
+    NoMeter meter;
+    send(context, burst, meter, std::make_index_sequence<std::size(kSendingStages)>());
 }
 
 void settle_fragments(WorkerContext& context) {

@@ -78,6 +78,9 @@ void run_pipeline(WorkerContext&, Burst&);
 // REQUIRES: as above.
 void run_measured_pipeline(WorkerContext&, Burst&, uint64_t start);
 
+// Sends what control has made out of a port; dropped where the port is gone.
+void transmit_made(WorkerContext&, rte_mbuf* packet, PortId port);
+
 // Runs or drops the parts of packets that wait no longer.
 void settle_fragments(WorkerContext&);
 

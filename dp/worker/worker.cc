@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dp/worker/worker.h"
 
+#include "dp/abi/flow_clock.h"
 #include "dp/base/assert.h"
 #include "dp/worker/pipeline.h"
 #include "dp/worker/vlan.h"
@@ -69,6 +70,7 @@ Worker::Worker(const WorkerResources& r)
     context_.sets = r.sets;
     context_.generations = r.sets.generations;
     context_.domain = r.domain;
+    context_.hop_use = r.hop_use;
     context_.counters = r.counters;
     context_.pool = r.pool;
     context_.capture_pool = r.capture_pool;
@@ -83,6 +85,7 @@ Worker::Worker(const WorkerResources& r)
     context_.capture_tokens = TokenBucket(r.captures_per_second, r.captures_per_second / 10, hz);
     context_.denied_tokens =
         TokenBucket(r.denied_reports_per_second, r.denied_reports_per_second, hz);
+    context_.miss_tokens = TokenBucket(r.punts_per_second, kPuntBurst, hz);
 
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     epoll_event event{.events = EPOLLIN, .data = {.u32 = kDoorbellTag}};
@@ -142,9 +145,8 @@ unsigned Worker::poll() {
 // The flow clock and the upkeep of the flow table.
 void Worker::keep_flows() {
     if (context_.now >= next_second_) {
-        const uint64_t seconds = context_.now / context_.tsc_hz + 1;
-        context_.seconds = static_cast<uint32_t>(seconds);
-        next_second_ = seconds * context_.tsc_hz;
+        context_.seconds = flow_clock(context_.now, context_.tsc_hz);
+        next_second_ = context_.seconds * context_.tsc_hz;
     }
     if (context_.flows.enabled())
         context_.flows.maintain(context_.now, context_.tsc_hz, context_.seconds);
@@ -210,6 +212,9 @@ void Worker::carry_out(const Command& command) {
             current = p.capture.capture;
             break;
         }
+        case Opcode::kTransmit:
+            transmit_made(context_, p.transmit.packet, p.transmit.port);
+            break;
         case Opcode::kSetPollMode:
             busy_ = p.busy;
             break;

@@ -33,6 +33,7 @@ struct WorkerResources {
     unsigned workers = 1;         // that share them
     AddressSetView sets;
     const SrDomain* domain = nullptr;  // nullptr: there is no segment routing
+    HopUse* hop_use = nullptr;         // nullptr: the use of next hops is not noted
     rte_mempool* pool = nullptr;
     rte_mempool* capture_pool = nullptr;
     rte_ring* punt_ring = nullptr;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "perf/micro/bench_router.h"
 
+#include "ctrl/plane/encapsulation.h"
+
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
@@ -14,6 +16,9 @@ namespace {
 
 constexpr NextHopId kHopFrom{1};
 constexpr NextHopId kHopTo{2};
+constexpr NextHopId kHopWire{3};
+constexpr NextHopId kHopTunnel{4};
+constexpr NextHopId kHopSid{5};
 constexpr uint16_t kPort = 1024;
 constexpr unsigned kRules = 100;
 constexpr const char* kFrom4 = "10.254.255.1";
@@ -21,16 +26,22 @@ constexpr const char* kFrom6 = "2001:db8::1";
 const Mac kGatewayMac = test::mac("02:00:5e:00:01:01");
 const Mac kFromMac = test::mac("02:00:00:01:00:01");
 const Mac kToMac = test::mac("02:00:00:01:00:02");
+const Mac kWireMac = test::mac("02:00:00:01:00:03");
+constexpr const char* kLocators = "fc00::/16";
+constexpr const char* kOurSid = "fc00:1:1::";
+constexpr const char* kTheirSid = "fc00:2:1::";
+constexpr const char* kTheirAddress = "fc00:2::";
 
 uint16_t free_all(TxPort&, WorkerId, rte_mbuf** packets, uint16_t n) {
     rte_pktmbuf_free_bulk(packets, n);
     return n;
 }
 
-std::string destination(bool ipv6, unsigned flow) {
+std::string destination(bool ipv6, unsigned flow, bool behind_tunnel) {
     const std::string low = std::to_string(flow % 256);
     const std::string high = std::to_string(flow / 256);
-    return ipv6 ? "2001:db8:1::" + high + ":" + low : "10.253." + high + "." + low;
+    if (ipv6) return (behind_tunnel ? "2001:db8:2::" : "2001:db8:1::") + high + ":" + low;
+    return (behind_tunnel ? "10.252." : "10.253.") + high + "." + low;
 }
 
 // As in the end-to-end benchmark: half of the rules name a remote address, half a range of ports.
@@ -77,11 +88,17 @@ Router::Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers)
         if (!fib_->add(VrfId{0}, parse_prefix(to).value(), hop)) std::abort();
     };
     for (const bool ipv6 : {false, true}) {
-        for (unsigned flow = 0; flow < kFlows; ++flow)
-            add_route(destination(ipv6, flow), kHopTo);
+        for (unsigned flow = 0; flow < kFlows; ++flow) {
+            add_route(destination(ipv6, flow, false), kHopTo);
+            add_route(destination(ipv6, flow, true), kHopTunnel);
+        }
     }
-    add_port(kFrom, kFromMac, kFrom4, kFrom6);
-    add_port(kTo, kToMac, "10.253.255.1", "2001:db8::2");
+    add_route(kOurSid, kHopSid);
+    add_vm(kFrom, kFromMac, kFrom4, kFrom6);
+    add_vm(kTo, kToMac, "10.253.255.1", "2001:db8::2");
+    PortConfig& wire = add_port(kWire);
+    wire.kind = PortKind::kUplink;
+    wire.flags = kFilterOpen;
     // Its VM answers from every destination.
     PortConfig& to = configs_[kTo.value() - 1];
     for (const char* network : {"10.253.0.0/16", "2001:db8:1::/48"}) {
@@ -92,6 +109,8 @@ Router::Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers)
     add_route(kFrom6, kHopFrom);
     add_hop(kHopFrom, kFrom, kFromMac);
     add_hop(kHopTo, kTo, kToMac);
+    add_hop(kHopWire, kWire, kWireMac);
+    add_segments();
     for (unsigned id = 0; id < workers; ++id) {
         workers_.push_back(std::make_unique<Worker>());
         WorkerContext& context = workers_.back()->context;
@@ -109,7 +128,7 @@ Router::Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers)
     if (filter == Filter::kHundred) track(flows);
 }
 
-void Router::add_port(PortId id, const Mac& mac, const char* ipv4, const char* ipv6) {
+PortConfig& Router::add_port(PortId id) {
     TxPort& tx = devices_[id.value() - 1];
     tx.transmit = free_all;
     tx.port = id;
@@ -117,26 +136,44 @@ void Router::add_port(PortId id, const Mac& mac, const char* ipv4, const char* i
     tx.ready = true;
     PortConfig& config = configs_[id.value() - 1];
     config.id = id;
-    config.flags = kPortSecurity | kFilterOpen;
-    config.mac = mac;
     config.router_mac = kGatewayMac;
     config.tx = &tx;
     config.gateway4 = parse_ip("169.254.0.1")->ipv4();
     config.gateway6 = parse_ip("fe80::1")->ipv6();
+    ports_[id.value()] = &config;
+    return config;
+}
+
+void Router::add_vm(PortId id, const Mac& mac, const char* ipv4, const char* ipv6) {
+    PortConfig& config = add_port(id);
+    config.flags = kPortSecurity | kFilterOpen;
+    config.mac = mac;
     for (const char* address : {ipv4, ipv6}) {
         config.sources[config.source_count++] =
             SourcePair{.prefix = parse_prefix(address).value(), .mac = mac, .fixed = true};
     }
-    ports_[id.value()] = &config;
 }
 
 void Router::add_hop(NextHopId id, PortId port, const Mac& mac) {
     adjacencies_[id.value()] = Adjacency{.kind = AdjacencyKind::kEthernet,
-                                         .resolves = false,
                                          .port = port,
                                          .mtu = kDefaultMtu,
                                          .destination = mac,
                                          .source = kGatewayMac};
+}
+
+// A tunnel of one segment, and the end of one.
+void Router::add_segments() {
+    for (SrDomain::Prefixes* prefixes : {&domain_.locators, &domain_.sources})
+        prefixes->list[prefixes->count++] = PrefixMatch<Ip6>(parse_prefix(kLocators).value());
+    encapsulation_ = build_encapsulation({.segments = {parse_ip(kTheirSid)->ipv6()}},
+                                         {.source = parse_ip(kOurSid)->ipv6()});
+    adjacencies_[kHopTunnel.value()] = Adjacency{.kind = AdjacencyKind::kTunnel,
+                                                 .mtu = kDefaultMtu - 40,
+                                                 .underlay = kHopWire,
+                                                 .encapsulation = &encapsulation_};
+    sid_ = LocalSid{.behavior = SidBehavior::kEndDt46, .vrf = VrfId{0}};
+    adjacencies_[kHopSid.value()] = Adjacency{.kind = AdjacencyKind::kSegment, .sid = &sid_};
 }
 
 void Router::track(size_t flows) {
@@ -155,7 +192,7 @@ void Router::track(size_t flows) {
     }
     const auto workers = static_cast<unsigned>(workers_.size());
     quiescent_ = test::make_quiescent(workers);
-    for (size_t i = 0; i < configs_.size(); ++i) {
+    for (size_t i = 0; i < policies_.size(); ++i) {
         std::vector<PolicyRule> wanted = rules(PolicyDirection::kEgress);
         const std::vector<PolicyRule> ingress = rules(PolicyDirection::kIngress);
         wanted.insert(wanted.end(), ingress.begin(), ingress.end());
@@ -170,17 +207,31 @@ void Router::track(size_t flows) {
         context.flows = FlowTable(&tables, quiescent_.get(), id, workers);
         context.sets = AddressSetView{sets_->view(), generations_.get()};
         context.generations = generations_.get();
-        context.policy_ports = static_cast<uint32_t>(configs_.size());
+        context.policy_ports = static_cast<uint32_t>(policies_.size());
     }
     generations_->raise_epoch();
+}
+
+PortId source_of(Packets packets) {
+    switch (packets) {
+        case Packets::kAnswers:
+            return kTo;
+        case Packets::kFromWire:
+        case Packets::kFromTunnel:
+            return kWire;
+        default:
+            return kFrom;
+    }
 }
 
 Sender::Sender(rte_mempool* pool, bool ipv6, Packets packets)
     : pool_(pool), source_port_at_(ipv6 ? 54 : 34), fresh_(packets == Packets::kFresh) {
     const bool answers = packets == Packets::kAnswers;
+    const PortId source_port = source_of(packets);
+    const Mac source_mac = source_port == kTo ? kToMac : source_port == kWire ? kWireMac : kFromMac;
     for (unsigned flow = 0; flow < kFlows; ++flow) {
         std::string from = ipv6 ? kFrom6 : kFrom4;
-        std::string to = destination(ipv6, flow);
+        std::string to = destination(ipv6, flow, packets == Packets::kIntoTunnel);
         auto source = kPort;
         auto target = static_cast<uint16_t>(flow);
         if (answers) {
@@ -188,9 +239,12 @@ Sender::Sender(rte_mempool* pool, bool ipv6, Packets packets)
             std::swap(source, target);
         }
         const test::Layer ip = ipv6 ? test::ip6(from, to) : test::ip4(from, to);
-        frames_.push_back((test::eth(answers ? kToMac : kFromMac, kGatewayMac) / ip /
-                           test::udp(source, target) / test::raw(test::counting(ipv6 ? 2 : 18)))
-                              .bytes());
+        test::Packet packet = test::eth(source_mac, kGatewayMac) / ip;
+        if (packets == Packets::kFromTunnel)
+            packet = test::eth(source_mac, kGatewayMac) / test::ip6(kTheirAddress, kOurSid) / ip;
+        frames_.push_back(
+            (packet / test::udp(source, target) / test::raw(test::counting(ipv6 ? 2 : 18)))
+                .bytes());
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A router without devices for benchmarks of the packet path: two VM ports, a host route for each
-// of kFlows destinations, and what their VMs send.
+// A router without devices for benchmarks of the packet path: two VM ports and an uplink, a host
+// route for each of kFlows destinations behind a VM and in a tunnel, and what is sent there.
 //
 // A burst is made as a vhost device makes it: buffers from the pool, bytes just copied into them.
 #pragma once
@@ -24,18 +24,26 @@ namespace slash32::bench {
 inline constexpr unsigned kFlows = 1024;
 inline constexpr PortId kFrom{1};
 inline constexpr PortId kTo{2};
+inline constexpr PortId kWire{3};
+inline constexpr unsigned kVmPorts = 2;
+inline constexpr unsigned kPortCount = 3;
 
 enum class Filter : uint8_t {
     kOpen,     // nothing is tracked
     kHundred,  // 100 rules at both ports, the last of which lets UDP through
 };
 
-// Both ports and the contexts of one or more workers over them. One Router at a time uses a pool.
+// The ports and the contexts of one or more workers over them. One Router at a time uses a pool.
 class Router {
   public:
     // Room for `flows` where ports are filtered.
     Router(rte_mempool* pool, Filter filter, size_t flows, unsigned workers = 1);
 
+    // Until then there is no segment routing.
+    void route_segments() {
+        for (const auto& worker : workers_)
+            worker->context.domain = &domain_;
+    }
     WorkerContext& context(unsigned worker = 0) { return workers_[worker]->context; }
     const PortConfig* port(PortId id) const { return &configs_[id.value() - 1]; }
     // Of one worker.
@@ -55,8 +63,10 @@ class Router {
         WorkerCounterBlock counters;
     };
 
-    void add_port(PortId id, const Mac& mac, const char* ipv4, const char* ipv6);
+    PortConfig& add_port(PortId id);
+    void add_vm(PortId id, const Mac& mac, const char* ipv4, const char* ipv6);
     void add_hop(NextHopId id, PortId port, const Mac& mac);
+    void add_segments();
     void track(size_t flows);
 
     NoReaders reclaimer_;
@@ -65,21 +75,30 @@ class Router {
     std::unique_ptr<Generations> generations_;
     std::unique_ptr<AddressSets> sets_;
     std::unique_ptr<FlowMemory> flow_memory_;
-    std::array<PolicyPtr, 2> policies_;
+    std::array<PolicyPtr, kVmPorts> policies_;
     std::vector<const PortConfig*> ports_;
     std::vector<Adjacency> adjacencies_;
     std::vector<const NextHopGroup*> groups_;
     std::vector<Capture*> captures_;
-    std::array<TxPort, 2> devices_;
-    std::array<PortConfig, 2> configs_;
+    std::array<TxPort, kPortCount> devices_;
+    std::array<PortConfig, kPortCount> configs_;
+    SrDomain domain_;
+    Encapsulation encapsulation_;
+    LocalSid sid_;
     std::vector<std::unique_ptr<Worker>> workers_;
 };
 
 enum class Packets : uint8_t {
-    kForward,  // of kFrom's VM, flow after flow
-    kAnswers,  // of kTo's VM, to the same flows
-    kFresh,    // of kFrom's VM, each the first of a flow, 64 M times
+    kForward,     // of kFrom's VM, flow after flow
+    kAnswers,     // of kTo's VM, to the same flows
+    kFresh,       // of kFrom's VM, each the first of a flow, 64 M times
+    kIntoTunnel,  // of kFrom's VM, to what is behind the tunnel
+    kFromWire,    // as kForward, received from the uplink
+    kFromTunnel,  // the same in a tunnel to a segment of the router
 };
+
+// The port that receives them.
+PortId source_of(Packets packets);
 
 // Makes bursts of small UDP packets of one family.
 class Sender {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pipeline without devices: cycles a packet of the whole and of each stage, for bursts of 32
 // small UDP packets from one VM's port to another's: through open filters, on flows that are there,
-// and each the first of its flow, the last two with 100 rules at both ports.
+// and each the first of its flow, the last two with 100 rules at both ports. Then from a VM into a
+// tunnel, and from an uplink to a VM: plain, and out of a tunnel.
 //
 //     pipeline_bench [--bursts=N] [Google Benchmark's options]
 //
@@ -36,10 +37,14 @@ struct Traffic {
     const char* name;
     Filter filter;
     Packets packets;
+    bool segments = false;  // by a router that does segment routing
 };
 constexpr Traffic kTraffic[] = {{"open", Filter::kOpen, Packets::kForward},
                                 {"established", Filter::kHundred, Packets::kForward},
-                                {"new", Filter::kHundred, Packets::kFresh}};
+                                {"new", Filter::kHundred, Packets::kFresh},
+                                {"into_tunnel", Filter::kOpen, Packets::kIntoTunnel, true},
+                                {"from_wire", Filter::kOpen, Packets::kFromWire},
+                                {"from_tunnel", Filter::kOpen, Packets::kFromTunnel, true}};
 
 // What two readings of the clock cost that have nothing between them.
 uint64_t clock_cycles() {
@@ -103,21 +108,23 @@ void measure(benchmark::State& state, rte_mempool* pool, bool ipv6, const Traffi
     const bool fresh = traffic.packets == Packets::kFresh;
     Router router(pool, traffic.filter, fresh ? packets + kFlows : 2 * kFlows);
     Sender sender(pool, ipv6, traffic.packets);
+    const PortId from = source_of(traffic.packets);
+    if (traffic.segments) router.route_segments();
     // Flows and tables are met once before.
     for (unsigned sent = 0; sent < kFlows; sent += kBurstSize) {
         Burst burst;
-        burst.in = router.port(kFrom);
+        burst.in = router.port(from);
         sender.fill(burst);
         run_pipeline(router.context(), burst);
     }
     std::vector<uint64_t> cycles;
     for (auto _ : state) {
         Burst burst;
-        burst.in = router.port(kFrom);
+        burst.in = router.port(from);
         sender.fill(burst);
         cycles.push_back(run(router.context(), burst, what));
     }
-    if (router.forwarded() != packets + kFlows)
+    if (router.forwarded(from) != packets + kFlows)
         state.SkipWithError("not every packet was forwarded");
     report(state, cycles);
 }

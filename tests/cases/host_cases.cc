@@ -136,7 +136,7 @@ std::vector<PacketCase> from_host() {
 std::vector<PacketCase> resolving() {
     const auto resolves = [](Lab& lab) {
         lab.add_host_view();
-        lab.adjacency(kHopIncomplete).resolves = true;
+        lab.adjacency(kHopIncomplete).flags = kResolves;
         lab.adjacency(kHopIncomplete).destination = unresolved_mac(kHopIncomplete);
     };
     const Packet packet = eth(kVm1Mac, kGatewayMac) / ip4("10.0.0.1", "203.0.113.130") / udp(1, 2);

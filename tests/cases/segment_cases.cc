@@ -473,6 +473,42 @@ std::vector<PacketCase> domain() {
 
 S32_PACKET_CASES(SegmentDomain, domain());
 
+// What the fabric says of tunnelled packets. Its routers are outside of the SR domain.
+std::vector<PacketCase> errors() {
+    const char* const router = "2001:db8:100::9";
+    const auto says = [&](const char* to, const Layer& icmp, const Packet& quoted) {
+        return in(from_fabric() / ip6(router, to) / icmp / raw(quoted.payload()));
+    };
+    const Packet ours = to_fabric() / ip6(kSource, kRemote) / ip4("10.7.0.1", "10.7.0.9") /
+                        udp(1, 2) / raw(counting(9));
+    const Packet theirs = to_fabric() / ip6(kPeer, kRemote) / ip4("10.7.0.1", "10.7.0.9") /
+                          udp(1, 2) / raw(counting(9));
+    const Packet elsewhere = to_fabric() / ip6(kSource, "2001:db8:9::1") /
+                             ip4("10.7.0.1", "10.7.0.9") / udp(1, 2) / raw(counting(9));
+    const Packet little = to_fabric() / ip6(kSource, kRemote) / raw(counting(19));
+    return {
+        {"control hears that a tunnelled packet was too big", kUplink,
+         says(kSource, icmp6(2, 0, 1400), ours), punted(), tenant},
+        {"control hears that a tunnelled packet did not arrive", kUplink,
+         says(kSource, icmp6(1, 0), ours), punted(), tenant},
+        {"control hears that a tunnelled packet's hop limit ran out", kUplink,
+         says(kSource, icmp6(3, 0), ours), punted(), tenant},
+        {"control does not hear of echoes", kUplink, says(kSource, icmp6(129, 0), ours),
+         dropped(DropReason::kOutsideDomain), tenant},
+        {"control does not hear of others' tunnels", kUplink, says(kSource, icmp6(1, 0), theirs),
+         dropped(DropReason::kOutsideDomain), tenant},
+        {"control does not hear of what was in no tunnel", kUplink,
+         says(kSource, icmp6(1, 0), elsewhere), dropped(DropReason::kOutsideDomain), tenant},
+        {"control does not hear of errors that quote too little", kUplink,
+         says(kSource, icmp6(1, 0), little), dropped(DropReason::kOutsideDomain), tenant},
+        {"errors about tunnels come by uplinks", kVm3,
+         in(from_vm() / ip6("2001:db8:7::1", kSource) / icmp6(1, 0) / raw(ours.payload())),
+         dropped(DropReason::kVmToSegment), tenant},
+    };
+}
+
+S32_PACKET_CASES(TunnelErrors, errors());
+
 // A gateway: the tenant's other addresses, and 192.0.2.0/24, are by the routes of VRF 0, which have
 // the tenant's for 10.7.0.1.
 void gateway(Lab& lab) {

@@ -2,13 +2,15 @@
 """Two tenants with the same addresses over two hypervisors and a Linux node, in the fabric of BGP routers."""
 
 import random
+import re
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 from support import GATEWAY_MAC, until
-from support.overlay import TENANTS, Overlay, address, sid
+from support.fabric import TOR6
+from support.overlay import GATEWAY, TENANTS, Overlay, address, sid
 from support.routing import Frr
 
 RANDOM = 3000  # packets of each tenant
@@ -111,6 +113,102 @@ def test_tenants_meet_at_a_gateway_alone(overlay):
     assert route.startswith("198.51.100.0/24 leads to the routes of VRF 0; "), explained
     there.daemon.call("route.delete", routes=[{"vrf": TENANTS["a"], "prefixes": [f"{ours['b']}/32"]}])
     assert " 0 received" in machines["a"].run("ping", "-n", "-c", 2, "-i", 0.05, "-W", 1, ours["b"], check=False).stdout
+
+
+def test_miss_goes_by_the_gateway_until_a_rule_is_there(overlay):
+    """a1 speaks to a3, of which its hypervisor knows nothing: first by way of the other hypervisor, the gateway, then
+    straight, then by the gateway again when the rule has not been used for a while. No packet is lost."""
+    here, there = (hypervisor.lab.daemon for hypervisor in overlay.hypervisors)
+    peer, vrf, third = overlay.machines["a", 1], TENANTS["a"], f"{address(3)}/32"
+
+    def by_gateway():
+        taken = next(sid for sid in there.call("sid.list")["sids"] if sid["prefix"] == f"{sid_of_gateway}/128")
+        return taken["packets"]
+
+    sid_of_gateway = sid(2, "a")
+    here.call("route.delete", routes=[{"vrf": vrf, "prefixes": [third]}])
+    here.call("route.apply", routes=[{"vrf": vrf, "prefixes": ["0.0.0.0/0"], "next_hop": {
+        "segments": [sid_of_gateway], "report_misses": True}}])
+    try:
+        with here.rpc() as watcher:
+            watcher.call("watch", types=["route.miss", "route.expired"])
+            before = by_gateway()
+            ping = peer.start("ping", "-n", "-c", 300, "-i", 0.01, "-W", 2, address(3))
+            missed = watcher.event("route.miss")
+            assert (missed["vrf"], missed["dst"], missed["src"], missed["port"]) == (
+                vrf, address(3), address(1), peer.port)
+            assert by_gateway() > before
+            here.call("route.apply", routes=[{"vrf": vrf, "prefixes": [third], "next_hop": {
+                "segments": [sid(3, "a")], "idle_timeout": 2}}])
+            straight = by_gateway()
+            out, _ = ping.communicate(timeout=30)
+            assert " 0% packet loss" in out, out
+            # Those under way when the rule came may still have been counted.
+            assert by_gateway() <= straight + 3
+            expired = watcher.event("route.expired", timeout_s=10)
+            assert (expired["vrf"], expired["prefix"], expired["owner"]) == (vrf, third, "cli")
+            peer.ping(address(3))
+            assert watcher.event("route.miss")["dst"] == address(3)
+    finally:
+        here.call("route.delete", routes=[{"vrf": vrf, "prefixes": ["0.0.0.0/0"]}])
+        here.call("route.apply", routes=[{"vrf": vrf, "prefixes": [third], "next_hop": {"segments": [sid(3, "a")]}}])
+
+
+RECEIVER = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(20)
+s.bind(("", 4000))
+print("ready", flush=True)
+print("got", len(s.recv(9000)), flush=True)
+"""
+SENDER = """
+import socket
+IP_MTU_DISCOVER, DONT = 10, 0
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, DONT)
+s.sendto(bytes(1400), ("{}", 4000))
+"""
+
+
+def test_fabric_tells_the_inner_sender_of_a_smaller_mtu(overlay):
+    """The links to node 3 take 1,400 bytes: a1 learns 1,360 of the fabric's ICMPv6 error, and what may be fragmented
+    is from then on."""
+    peer, third = overlay.machines["a", 1], overlay.machines["a", 3]
+    spoken = [(tor, "eth1") for tor in overlay.tors] + [(overlay.spine, f"eth{i}") for i in (0, 1)]
+    for namespace, device in spoken:
+        namespace.ip("link", "set", device, "mtu", 1400)
+    try:
+        def learns():
+            out = peer.run("ping", "-n", "-c", 1, "-W", 1, "-M", "do", "-s", 1400, address(3), check=False).stdout
+            return re.search(r"mtu ?= ?1360", out)
+
+        until(learns, "the smaller MTU at the sender", 10)
+        # Of a sender that takes no notice of it.
+        receiver = third.start("/usr/bin/python3", "-c", RECEIVER)
+        assert receiver.stdout.readline() == "ready\n"
+        peer.run("/usr/bin/python3", "-c", SENDER.format(address(3)))
+        assert receiver.stdout.readline() == "got 1400\n"
+    finally:
+        for namespace, device in spoken:
+            namespace.ip("link", "set", device, "mtu", 1500)
+
+
+def test_fabric_tells_the_inner_sender_that_a_node_is_not_there(overlay):
+    """A locator that leads to a router of the fabric, and ends there."""
+    peer, daemon = overlay.machines["a", 1], overlay.hypervisors[0].lab.daemon
+    tor = overlay.tors[0]
+    tor.ip("-6", "route", "add", "unreachable", "fc00:0:77::/48")
+    inner, outer = "10.7.0.77/32", "fc00:0:77::/48"
+    daemon.call("route.apply", routes=[
+        {"vrf": TENANTS["a"], "prefixes": [inner], "next_hop": {"segments": ["fc00:0:77:7::"]}},
+        {"prefixes": [outer], "next_hop": {"port": "up0", "via": TOR6[0]}}])
+    try:
+        out = peer.run("ping", "-n", "-c", 2, "-i", 0.2, "-W", 2, "10.7.0.77", check=False).stdout
+        assert f"From {GATEWAY}" in out and "Destination Host Unreachable" in out, out
+    finally:
+        daemon.call("route.delete", routes=[{"vrf": TENANTS["a"], "prefixes": [inner]}, {"prefixes": [outer]}])
+        tor.ip("-6", "route", "del", "unreachable", outer)
 
 
 def test_machine_moves_to_another_hypervisor(overlay):

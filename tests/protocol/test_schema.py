@@ -88,7 +88,9 @@ GOOD = [
     ("route.apply", {"routes": [{"vrf": 7, "prefixes": ["::/0"], "next_hop": {
         "segments": ["fc00::1"], "encap": "full"}}]}),
     ("route.apply", {"routes": [{"vrf": 7, "prefixes": ["::/0"], "next_hop": {"paths": [
-        {"segments": ["fc00::1"], "weight": 3}, {"segments": ["fc00::2", "fc00::3"]}]}}]}),
+        {"segments": ["fc00::1"], "weight": 3}, {"segments": ["fc00::2", "fc00::3"]}], "report_misses": True}}]}),
+    ("route.apply", {"routes": [{"vrf": 7, "prefixes": ["10.0.0.1"], "next_hop": {
+        "segments": ["fc00::1"], "idle_timeout": 300}}]}),
     ("route.apply", {"routes": [{"prefixes": ["fc00::/48"], "next_hop": {"sid": {
         "behavior": "end", "flavors": ["psp", "next-csid"], "block": 32}}}]}),
     ("sg.apply", {"name": "3f0c2d7e-58f2-4a6e-9c1e-0d8f5b1a2c3d", "rules": [
@@ -118,6 +120,8 @@ BAD = [
     ("route.apply", {"routes": []}),
     ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"segments": []}}]}),
     ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"segments": ["fc00::1"] * 9}}]}),
+    ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"segments": ["fc00::1"], "idle_timeout": 0}}]}),
+    ("route.apply", {"routes": [{"prefixes": ["::/0"], "next_hop": {"blackhole": True, "report_misses": True}}]}),
     ("route.apply", {"routes": [{"prefixes": ["fc00::1"], "next_hop": {"sid": {"behavior": "end.b6"}}}]}),
     ("vrf.apply", {"vrf": 0}),
     ("route.get", {"address": "10.0.0.1", "prefix": "10.0.0.0/8"}),

@@ -256,6 +256,25 @@ def test_route_and_neighbor_lists(daemon):
     assert "removed" in ctl(daemon, "neighbor", "del", "up0", "192.0.2.1")
 
 
+def test_tunnels_that_report_misses_or_go_when_idle(daemon):
+    daemon.answers["route.apply"] = {"added": 2, "changed": 0, "unchanged": 0, **DONE}
+    ctl(daemon, "route", "add", "10.7.0.1", "10.7.0.2", "--vrf", "7", "--segments", "fc00::1", "--idle-timeout", "60")
+    ctl(daemon, "route", "add", "0.0.0.0/0", "--segments", "fc00::1*2", "--segments", "fc00::2", "--report-misses")
+    timed = {"segments": ["fc00::1"], "idle_timeout": 60}
+    first, second = daemon.params_of("route.apply")
+    # One prefix each: it ages by itself.
+    assert first["routes"] == [{"vrf": 7, "prefixes": [f"10.7.0.{n}"], "next_hop": timed} for n in (1, 2)]
+    shared = {"paths": [{"segments": ["fc00::1"], "weight": 2}, {"segments": ["fc00::2"]}], "report_misses": True}
+    assert second["routes"][0]["next_hop"] == shared
+    assert "--segments" in ctl(daemon, "route", "add", "::/0", "--report-misses", code=2)
+    daemon.answers["route.list"] = {"seq": 1, "routes": [
+        {"vrf": 7, "prefix": prefix, "next_hop": hop, "owner": "cli", "origin": "static", "stale": False}
+        for prefix, hop in (("0.0.0.0/0", shared), ("10.7.0.1/32", timed))]}
+    out = ctl(daemon, "route", "list")
+    assert "segments fc00::1 weight 2; segments fc00::2" in out and "reports misses" in out
+    assert "segments fc00::1, until idle for 60 s" in out
+
+
 def test_status_fits_one_screen(daemon):
     daemon.answers["status"] = {
         "version": "0.1.0", "instance": INSTANCE, "pid": 4711, "started": TIME, "uptime_s": 93784,

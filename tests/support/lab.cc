@@ -154,7 +154,7 @@ Lab::Lab() {
     env.clear();
     reclaimer_ = std::make_unique<ImmediateReclaimer>();
     const FibSizes sizes{
-        .hosts_ipv4 = 64, .hosts_ipv6 = 64, .prefixes_ipv4 = 64, .prefixes_ipv6 = 64};
+        .hosts_ipv4 = 1024, .hosts_ipv6 = 1024, .prefixes_ipv4 = 64, .prefixes_ipv6 = 64};
     auto fib = Fib::create(sizes, mapped_memory(), *reclaimer_);
     if (!fib) stop("fib");
     fib_ = std::move(*fib);
@@ -352,8 +352,10 @@ void Lab::add_route(std::string_view prefix, NextHopId id, VrfId vrf) {
 }
 
 void Lab::open_domain() {
-    domain_.locators.list[0] = domain_.sources.list[0] = parse_prefix("fc00::/32").value();
+    domain_.locators.list[0] = domain_.sources.list[0] =
+        PrefixMatch<Ip6>(parse_prefix("fc00::/32").value());
     domain_.locators.count = domain_.sources.count = 1;
+    domain_.tunnel_source = parse_ip("fc00:0:1::")->ipv6();
     context_.domain = &domain_;
     add_route("fc00::/32", kHopUplink);
 }

@@ -82,7 +82,7 @@ const PuntInfo kRefused{.port = PortId{7},
                         .reason = PuntReason::kDenied,
                         .direction = CaptureDirection::kDropped,
                         .drop_reason = DropReason::kDeniedIngress,
-                        .reserved = {},
+                        .vrf = {},
                         .original_length = 0,
                         .tsc = 0};
 

@@ -72,6 +72,12 @@ constexpr RouteRefusal kRouteRefusals[] = {
     {R"(["10.1.0.0/16"])", R"({"vrf":9})", "2 .next_hop.vrf"},
     {R"(["10.1.0.0/16"])", R"({"vrf":4096})", "1 .next_hop.vrf"},
     {R"(["10.1.0.0/16"])", R"({"vrf":1,"port":"vm1"})", "1 .next_hop"},
+    {R"(["10.1.0.0/16"])", R"({"blackhole":true,"report_misses":true})",
+     "1 .next_hop.report_misses"},
+    {R"(["10.1.0.0/16"])", R"({"port":"vm1","idle_timeout":5})", "1 .next_hop.idle_timeout"},
+    {R"(["10.1.0.0/16"])", R"({"segments":["fc00::1"],"idle_timeout":0})",
+     "1 .next_hop.idle_timeout"},
+    {R"(["10.1.0.1","10.1.0.2"])", R"({"segments":["fc00::1"],"idle_timeout":5})", "1 .prefixes"},
     // There is no locator.
     {R"(["fc00:0:1:7::"])", R"({"sid":{"behavior":"end"}})", "1 .next_hop.sid"},
     {R"(["10.1.0.0/16"])", R"({"segments":["fc00::1"]})", "1 .next_hop.segments"},
@@ -107,6 +113,11 @@ TEST_F(ApiTest, ShowsTunnelsAndSegmentsAsTheyWereAsked) {
         {"10.1.0.0/16", R"({"segments":["fc00:0:5::","fc00:0:2:7::"],"encap":"full"})"},
         {"10.2.0.0/16", R"({"paths":[{"segments":["fc00:0:8:7::"],"weight":3},
                                      {"segments":["fc00:0:9:7::"],"encap":"full","weight":1}]})"},
+        {"10.3.0.0/16", R"({"segments":["fc00:0:2:7::"],"report_misses":true})"},
+        {"10.3.0.1/32", R"({"segments":["fc00:0:2:7::"],"idle_timeout":60})"},
+        {"10.3.0.2/32", R"({"paths":[{"segments":["fc00:0:8:7::"],"weight":1},
+                                     {"segments":["fc00:0:9:7::"],"weight":1}],
+                            "report_misses":true,"idle_timeout":604800})"},
         {"0.0.0.0/0", R"({"vrf":0})"},
         {"fc00:0:1:1::/128", R"({"sid":{"behavior":"end","flavors":["psp","usd"]}})"},
         {"fc00:0:1::/48", R"({"sid":{"behavior":"end","flavors":["next-csid"],"block":32}})"},
@@ -140,10 +151,10 @@ TEST_F(ApiTest, ShowsTunnelsAndSegmentsAsTheyWereAsked) {
                                         "fc00:0:1:8::/128", "fc00:0:1:9::/128"}));
     const Json vrf = call("vrf.get", R"({"vrf":7})")["vrf"];
     EXPECT_EQ(vrf["name"], "a");
-    EXPECT_EQ(vrf["routes"], 4);
+    EXPECT_EQ(vrf["routes"], 7);
     const Json dry = call("vrf.delete", R"({"vrf":7,"dry_run":true})")["difference"];
-    EXPECT_EQ(dry["removed"], 6);  // and the segment that leads there
-    EXPECT_EQ(call("vrf.delete", R"({"vrf":7})")["removed_routes"], 5);
+    EXPECT_EQ(dry["removed"], 9);  // and the segment that leads there
+    EXPECT_EQ(call("vrf.delete", R"({"vrf":7})")["removed_routes"], 8);
     EXPECT_EQ(call("vrf.list")["vrfs"].size(), 1u);  // VRF 0
 }
 

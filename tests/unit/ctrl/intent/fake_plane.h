@@ -114,6 +114,10 @@ class FakePlane final : public Plane {
         hops.emplace(id, spec);
         return id;
     }
+    uint32_t last_used(NextHopId id) const override {
+        const auto at = used.find(id);
+        return at != used.end() ? at->second : 0;
+    }
     void release_next_hop(NextHopId id) override {
         for (const auto& [key, hop] : routes) {
             EXPECT_NE(hop, id) << "the next hop of " << to_string(key.second) << " is released";
@@ -205,6 +209,7 @@ class FakePlane final : public Plane {
     std::map<PortId, PortIntent> ports;
     std::set<PortId> uplinks;
     std::map<NextHopId, NextHopSpec> hops;
+    std::map<NextHopId, uint32_t> used;  // when, on the flow clock
     std::map<std::pair<VrfId, IpPrefix>, NextHopId> routes;
     std::map<std::pair<PortId, IpAddress>, Mac> neighbors;
     std::map<PortId, PortActual> actuals;

@@ -16,6 +16,9 @@ HopRequest sample_hop(uint32_t hop) {
         out.segment_routing.paths = {
             {.segments = {parse_ip("fc00::1")->ipv6(), parse_ip("fc00::2")->ipv6()}},
             {.segments = {parse_ip("fc00::3")->ipv6()}, .reduced = false, .weight = 7}};
+        out.segment_routing.reports_misses = true;
+        out.segment_routing.aging =
+            Aging{.idle_seconds = 77, .vrf = VrfId{9}, .prefix = *parse_prefix("2001:db8::/64")};
         return out;
     }
     if (hop == 5) {

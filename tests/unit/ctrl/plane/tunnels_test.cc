@@ -5,6 +5,8 @@
 namespace slash32 {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr VrfId kTenant{7};
 
 class TunnelTest : public PlaneTest {
@@ -110,6 +112,86 @@ TEST_F(TunnelTest, OfOneSegmentListIsOne) {
     EXPECT_EQ(at_worker(first).kind, AdjacencyKind::kTunnel);
     plane_->release_next_hop(first);
     EXPECT_EQ(at_worker(first).kind, AdjacencyKind::kNone);
+}
+
+TEST_F(TunnelTest, SaysWhenItWasUsedLastOfARouteThatAges) {
+    auto use = std::make_unique<HopUse>();
+    uint32_t clock = 50;
+    plane_->set_hop_use(use.get(), [&] { return clock; });
+    NextHopSpec spec{.kind = NextHopSpec::Kind::kTunnel};
+    spec.segment_routing.paths = {{.segments = {parse_ip("fc00:0:2:7::")->ipv6()}}};
+    spec.segment_routing.aging =
+        Aging{.idle_seconds = 9, .vrf = kTenant, .prefix = *parse_prefix("10.0.0.1/32")};
+    const NextHopId alone = *plane_->acquire_next_hop(spec);
+    EXPECT_EQ(at_worker(alone).flags, kNotesUse);
+    EXPECT_EQ(plane_->last_used(alone), 50u);
+    (*use)[alone.value()] = 60;
+    EXPECT_EQ(plane_->last_used(alone), 60u);
+
+    // Of several paths the one that was used last counts.
+    spec.segment_routing.paths.push_back({.segments = {parse_ip("fc00:0:3:7::")->ipv6()}});
+    clock = 70;
+    const NextHopId group = *plane_->acquire_next_hop(spec);
+    lead("fc00:0:2::/47", over(0));
+    EXPECT_EQ(plane_->last_used(group), 70u);
+    const auto members = shares(group);
+    ASSERT_EQ(members.size(), 2u);
+    (*use)[members.begin()->first.value()] = 80;
+    EXPECT_EQ(plane_->last_used(group), 80u);
+}
+
+TEST_F(TunnelTest, BelievesInASmallerMtuForAWhile) {
+    const NextHopId tunnel = acquire({{"fc00:0:2:7::", 1}});
+    lead("fc00:0:2::/48", over(0));
+    const Ip6 segment = parse_ip("fc00:0:2:7::")->ipv6();
+    const Tunnels::Clock::time_point now{};
+    plane_->learn_tunnel_mtu(segment, 9500, now + 60s);                           // larger
+    plane_->learn_tunnel_mtu(parse_ip("fc00:0:2:8::")->ipv6(), 1300, now + 60s);  // nobody's
+    EXPECT_EQ(at_worker(tunnel).mtu, 9000 - 40);
+    plane_->learn_tunnel_mtu(segment, 1400, now + 60s);
+    EXPECT_EQ(at_worker(tunnel).mtu, 1400 - 40);
+    // What shares the way has it, too, and a link with less of its own keeps that.
+    EXPECT_EQ(at_worker(acquire({{"fc00:0:2:7::", 5}})).mtu, 1400 - 40);
+    lead("fc00:0:2::/48", over(1));
+    EXPECT_EQ(at_worker(tunnel).mtu, 1400 - 40);
+    plane_->learn_tunnel_mtu(segment, 1300, now + 90s);
+    EXPECT_EQ(at_worker(tunnel).mtu, 1300 - 40);
+    plane_->forget_tunnel_mtus(now + 89s);
+    EXPECT_EQ(at_worker(tunnel).mtu, 1300 - 40);
+    plane_->forget_tunnel_mtus(now + 90s);
+    EXPECT_EQ(at_worker(tunnel).mtu, 1500 - 40);
+}
+
+TEST_F(TunnelTest, FindsTheVmWhosePacketWentIn) {
+    const Ip6 segment = parse_ip("fc00:0:2:7::")->ipv6();
+    PortIntent vm;
+    vm.name = "vm1";
+    vm.socket = "/run/vm1";
+    vm.mac = Mac{{0x52, 0x54, 0, 0, 0, 1}};
+    vm.vrf = kTenant;
+    vm.addresses = {{*parse_ip("10.7.0.1"), 32}};
+    const PortId port = *plane_->add_port(vm);
+    const NextHopId tunnel = acquire({{"fc00:0:2:7::", 1}});
+    const auto find = [&](const char* src, const char* dst) {
+        return plane_->find_tunnel_sender(segment, *parse_ip(src), *parse_ip(dst));
+    };
+    EXPECT_FALSE(find("10.7.0.1", "10.7.0.2"));  // no route leads there
+    ASSERT_TRUE(plane_->set_route(kTenant, *parse_prefix("10.7.0.2/32"), tunnel));
+    const auto found = find("10.7.0.1", "10.7.0.2");
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->port, port);
+    EXPECT_EQ(found->destination, vm.mac);
+    EXPECT_FALSE(find("10.7.0.1", "10.7.0.3"));
+    EXPECT_FALSE(find("10.7.0.9", "10.7.0.2"));  // no VM of ours
+
+    // By one of several paths.
+    const NextHopId group = acquire({{"fc00:0:8:7::", 3}, {"fc00:0:9:7::", 1}});
+    ASSERT_TRUE(plane_->set_route(kTenant, *parse_prefix("0.0.0.0/0"), group));
+    EXPECT_TRUE(plane_->find_tunnel_sender(parse_ip("fc00:0:9:7::")->ipv6(), *parse_ip("10.7.0.1"),
+                                           *parse_ip("198.51.100.1")));
+    plane_->remove_route(kTenant, *parse_prefix("10.7.0.2/32"));
+    plane_->release_next_hop(tunnel);
+    EXPECT_FALSE(find("10.7.0.1", "10.7.0.2"));
 }
 
 TEST_F(TunnelTest, FollowsTheGroupThatItsRouteLeadsTo) {

@@ -15,6 +15,26 @@ TEST_F(WorkerTest, ForwardsWithoutAllocating) {
     EXPECT_EQ(counters_->worker.packets.get(), 1000u);
 }
 
+TEST_F(WorkerTest, SendsWhatControlHasMade) {
+    start();
+    const auto available = [this] { return rte_mempool_avail_count(lab_.context().pool); };
+    const unsigned before = available();
+    const auto made = [this] {
+        rte_mbuf* packet = rte_pktmbuf_alloc(lab_.context().pool);
+        rte_pktmbuf_append(packet, 64);
+        return packet;
+    };
+    publisher_->broadcast(Command::transmit(kVm2, made()));
+    publisher_->broadcast(Command::transmit(kPortThatIsGone, made()));
+    ASSERT_TRUE(acknowledged());
+    const PortCounters& counters = counters_->ports[kVm2.value()];
+    EXPECT_EQ(counters.injected.get(), 1u);
+    EXPECT_EQ(counters.forwarded.get(), 1u);
+    EXPECT_EQ(counters.tx_packets.get(), 1u);
+    stop();
+    EXPECT_EQ(available(), before);
+}
+
 TEST_F(WorkerTest, SleepsWhenQuietAndWakesForAPacket) {
     publisher_->broadcast(Command::rx_queue(Opcode::kAddRxQueue, &queue_));
     start();

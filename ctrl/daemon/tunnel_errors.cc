@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctrl/daemon/tunnel_errors.h"
+
+#include "ctrl/punt/tunnel_error.h"
+#include "dp/base/limits.h"
+#include "dp/packet/headers.h"
+#include "dp/stage/icmp_error.h"
+
+#include <rte_mbuf.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace slash32 {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kMtuLifetime = 10min;   // RFC 8201 section 5.3
+constexpr size_t kQuotedBytes = 1280;  // more than any error quotes
+
+// A frame to the VM with what is known of its packet. nullptr: there is no memory.
+rte_mbuf* quote(rte_mempool* pool, std::span<const uint8_t> inner, PacketKind kind,
+                const Adjacency& vm, PacketMeta& meta) {
+    rte_mbuf* packet = rte_pktmbuf_alloc(pool);
+    if (packet == nullptr) return nullptr;
+    const size_t bytes = std::min(inner.size(), kQuotedBytes);
+    auto* ethernet = reinterpret_cast<EthernetHeader*>(
+        rte_pktmbuf_append(packet, static_cast<uint16_t>(sizeof(EthernetHeader) + bytes)));
+    if (ethernet == nullptr) {
+        rte_pktmbuf_free(packet);
+        return nullptr;
+    }
+    // As the VM has sent it.
+    ethernet->source = vm.destination;
+    ethernet->destination = vm.source;
+    ethernet->type = kind == PacketKind::kIpv4 ? kEtherIpv4 : kEtherIpv6;
+    meta = {.l3 = reinterpret_cast<uint8_t*>(ethernet + 1),
+            .ip_length = static_cast<uint16_t>(bytes),
+            .kind = kind};
+    std::memcpy(meta.l3, inner.data(), bytes);
+    return packet;
+}
+
+}  // namespace
+
+void TunnelErrors::take(std::span<const uint8_t> frame) {
+    const auto error = read_tunnel_error(frame);
+    if (!error) return;
+    if (error->type == kIcmp6TooBig) {
+        const uint32_t mtu = std::clamp<uint32_t>(error->mtu, kMinMtu, UINT16_MAX);
+        plane_.learn_tunnel_mtu(error->last_segment, static_cast<uint16_t>(mtu),
+                                Tunnels::Clock::now() + kMtuLifetime);
+    }
+    const auto said = translate(*error, frame);
+    const auto vm = plane_.find_tunnel_sender(error->last_segment, error->src, error->dst);
+    if (!said || !vm) return;
+    PacketMeta meta;
+    rte_mbuf* packet = quote(pool_, frame.subspan(error->inner), error->kind, *vm, meta);
+    if (packet == nullptr) return;
+    make_icmp_error(*plane_.config(vm->port), packet, meta, said->error, said->mtu);
+    publisher_.send(0, Command::transmit(vm->port, packet));
+}
+
+void TunnelErrors::age() {
+    plane_.forget_tunnel_mtus(Tunnels::Clock::now());
+}
+
+}  // namespace slash32

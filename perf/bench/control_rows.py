@@ -18,25 +18,27 @@ from .router import Router, address_text, port
 FRAME = 10_000  # prefixes a frame
 BULK = 100_000
 MANY = 1_000_000
+TO_VM: dict[str, object] = {"port": "vm0"}
 
 
-def _prefixes(count: int) -> list[str]:
+def host_prefixes(count: int) -> list[str]:
     """Random host routes of 11.0.0.0/8, always the same ones."""
     values = random.Random(32).sample(range(11 << 24, 12 << 24), count)
     return [f"{address_text(value)}/32" for value in values]
 
 
-def _frames(method: str, prefixes: list[str]) -> list[bytes]:
+def route_frames(method: str, prefixes: list[str], next_hop: dict[str, object], vrf: int = 0) -> list[bytes]:
+    """Requests of FRAME prefixes each."""
     frames = []
     for first in range(0, len(prefixes), FRAME):
-        entry: dict[str, object] = {"prefixes": prefixes[first:first + FRAME]}
+        entry: dict[str, object] = {"vrf": vrf, "prefixes": prefixes[first:first + FRAME]}
         if method == "route.apply":
-            entry["next_hop"] = {"port": "vm0"}
+            entry["next_hop"] = next_hop
         frames.append(frame(method, {"routes": [entry]}, first + 1))
     return frames
 
 
-def _bulk(router: Router, frames: list[bytes]) -> float:
+def send_routes(router: Router, frames: list[bytes]) -> float:
     """Seconds from the first byte sent to the last acknowledgement."""
     start = time.perf_counter()
     replies = router.control.pipeline(frames)
@@ -53,9 +55,9 @@ def _with_one_port(context: Context, directory: Path, router: Router) -> None:
 
 def routes(context: Context) -> list[Figure]:
     """100,000 host routes in ten pipelined frames; then a million; and the memory of each."""
-    prefixes = _prefixes(MANY)
-    apply = _frames("route.apply", prefixes[:BULK])
-    delete = _frames("route.delete", prefixes[:BULK])
+    prefixes = host_prefixes(MANY)
+    apply = route_frames("route.apply", prefixes[:BULK], TO_VM)
+    delete = route_frames("route.delete", prefixes[:BULK], TO_VM)
     rates = []
     removals = []
     directory = context.fresh("routes")
@@ -63,8 +65,8 @@ def routes(context: Context) -> list[Figure]:
         router = Router(context, children, directory).start()
         _with_one_port(context, directory, router)
         for number in range(context.runs(7, 3)):
-            rates.append(BULK / _bulk(router, apply))
-            removals.append(BULK / _bulk(router, delete))
+            rates.append(BULK / send_routes(router, apply))
+            removals.append(BULK / send_routes(router, delete))
             context.say(f"run {number + 1}: {rates[-1]:,.0f} routes/s, "
                         f"removed {removals[-1]:,.0f}/s")
         router.stop()
@@ -75,7 +77,7 @@ def routes(context: Context) -> list[Figure]:
         _with_one_port(context, directory, router)
         time.sleep(1)
         before = router.memory()
-        seconds = _bulk(router, _frames("route.apply", prefixes))
+        seconds = send_routes(router, route_frames("route.apply", prefixes, TO_VM))
         held = router.control.call("status")["routes"]["ipv4"] - 1  # the port's own
         for prefix in random.Random(7).sample(prefixes, 1000):
             found = router.control.call("route.get", address=prefix.partition("/")[0])["route"]

@@ -77,7 +77,7 @@ def sizes(context: Context) -> list[Figure]:
     return figures
 
 
-def _micro(*argv: object) -> list[dict[str, Any]]:
+def micro(*argv: object) -> list[dict[str, Any]]:
     """What a program of perf/micro measured."""
     done = subprocess.run([str(word) for word in (*argv, "--benchmark_format=json")], capture_output=True,
                           text=True, check=False, timeout=300)
@@ -88,7 +88,7 @@ def _micro(*argv: object) -> list[dict[str, Any]]:
 
 def workers(context: Context) -> list[Figure]:
     """The pipeline without devices on two cores: each worker has one direction of every flow."""
-    values = [_micro(context.program("workers_bench"))[0] for _ in range(context.runs(3, 1))]
+    values = [micro(context.program("workers_bench"))[0] for _ in range(context.runs(3, 1))]
     return [
         Figure("workers: cycles a packet of two over one", "x", [one["two over one"] for one in values], 1.1,
                at_most=True, note="both directions of each flow cross workers"),
@@ -100,7 +100,7 @@ def workers(context: Context) -> list[Figure]:
 def pipeline(context: Context) -> list[Figure]:
     """The pipeline without devices, stage by stage, on flows that are there with 100 rules at both ports."""
     figures = []
-    for one in _micro("taskset", "-c", context.worker_core, context.program("pipeline_bench"),
+    for one in micro("taskset", "-c", context.worker_core, context.program("pipeline_bench"),
                       "--benchmark_filter=ipv4/established/", f"--bursts={context.runs(20_000, 5_000)}"):
         stage = one["name"].split("/")[2]
         whole = {"pipeline": "all stages", "accounted": "all stages, accounted for"}.get(stage)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
-from . import control_rows, firewall, forwarding, restart, segments, stages, uplinks
+from . import control_rows, firewall, forwarding, restart, segments, stages, tenants, uplinks
 from .context import Context
 from .figures import Figure
 
@@ -41,6 +41,10 @@ ALL = [
     Row("frontend", "from a frontend's return to its first packet", restart.frontend),
     Row("uplink", "64-byte UDP between a VM and an uplink, over two VMs", uplinks.uplink),
     Row("tunnels", "64-byte UDP into and out of SRv6 tunnels, over plain", segments.tunnels),
+    Row("tunnel-tso", "64 KB TCP segments into SRv6 tunnels, over plain", segments.tso),
+    Row("vrfs", "4,096 VRFs with 250 routes each", tenants.vrfs),
+    Row("encapsulations", "routes into tunnels, one and in bulk", tenants.encapsulations),
+    Row("gateway-loss", "a flow by one of two gateways whose route is withdrawn", tenants.gateway_loss),
     Row("kernel-routes", "routes of the kernel in bulk, and the same read at a start", uplinks.kernel_routes),
     Row("loading", "traffic between VMs while a million routes of the kernel come in", uplinks.loading),
     Row("announce", "from a VM's connection to its /32 in a neighbour's table", uplinks.announce),

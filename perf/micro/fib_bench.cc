@@ -131,6 +131,39 @@ std::vector<Address> host_addresses(size_t count) {
     return all;
 }
 
+// 1,024,000 host routes in so many VRFs, the same addresses in each.
+template <typename Address>
+void vrf_lookup(benchmark::State& state) {
+    constexpr size_t kRoutes = 1'024'000;
+    const auto vrfs = static_cast<size_t>(state.range(0));
+    const auto addresses = host_addresses<Address>(kRoutes / vrfs);
+    auto fib = make_fib();
+    for (size_t vrf = 0; vrf < vrfs; ++vrf) {
+        for (const Address& address : addresses) {
+            const IpAddress any(address);
+            const auto added =
+                fib->add(VrfId{static_cast<uint16_t>(vrf)}, {any, any.bits()}, NextHopId{1});
+            if (!added) std::abort();
+        }
+    }
+    std::mt19937_64 random(1);
+    std::vector<Address> queries;
+    std::vector<VrfId> of;
+    for (size_t i = 0; i < kQueries; ++i) {
+        queries.push_back(addresses[random() % addresses.size()]);
+        of.push_back(VrfId{static_cast<uint16_t>(random() % vrfs)});
+    }
+    const FibView view = fib->view();
+    std::array<NextHopId, kBurstSize> found;
+    for (auto _ : state) {
+        for (size_t i = 0; i < kQueries; i += kBurstSize) {
+            view.lookup_bulk(UINT32_MAX, &of[i], &queries[i], found.data());
+            benchmark::DoNotOptimize(found);
+        }
+    }
+    state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kQueries));
+}
+
 template <typename Address>
 void look_up(benchmark::State& state, const FibView& view, const std::vector<Address>& queries,
              bool bulk) {
@@ -333,6 +366,9 @@ void register_family(const std::string& family) {
             ->Arg(1000)
             ->Arg(1000000);
     }
+    benchmark::RegisterBenchmark((family + "/vrf_lookup_bulk").c_str(), vrf_lookup<Address>)
+        ->Arg(1)
+        ->Arg(4096);
     add("host_add", host_add<Address>, size_t{0})->Arg(100000)->Arg(1000000);
     add("host_add_prefetched", host_add<Address>, size_t{8})->Arg(100000)->Arg(1000000);
     benchmark::RegisterBenchmark((family + "/prefix_change").c_str(), prefix_change<Address>)

@@ -165,7 +165,7 @@ Result<void> Devices::open_one(const Options& options, const DeviceOptions& devi
     if (const int error = rte_eth_dev_info_get(opened.port, &info); error != 0)
         return unavailable(device.name, fmt::format("no information: {}", rte_strerror(-error)));
     const uint64_t needed = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-    if (options.tso && (info.tx_offload_capa & needed) != needed)
+    if (options.tso && sends(options, index) && (info.tx_offload_capa & needed) != needed)
         return unavailable(device.name, "has no TCP segmentation offload (--tso)");
 
     const uint32_t send_buffer =

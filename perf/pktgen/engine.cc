@@ -47,7 +47,7 @@ Engine::Engine(const Options& options, const Devices& devices)
                  .tcp = options.tcp ? std::optional<TcpEnd>(std::in_place, options,
                                                             options.devices[i], i % 2 == 0, run)
                                     : std::nullopt,
-                 .sends = !(options.one_way || options.tcp) || i % 2 == (options.reverse ? 1u : 0u),
+                 .sends = sends(options, i),
                  .peer = peer});
     }
 }

@@ -290,6 +290,11 @@ bool has_srv6(const Options& options) {
     return std::ranges::any_of(options.devices, [](const DeviceOptions& d) { return !!d.sid; });
 }
 
+bool sends(const Options& options, size_t index) {
+    if (!options.one_way && !options.tcp) return true;
+    return index % 2 == (options.reverse ? 1u : 0u);
+}
+
 Result<void> check_options(const Options& options) {
     if (options.devices.size() > kMaxDevices)
         return invalid("--device", fmt::format("at most {} devices", kMaxDevices));
@@ -309,7 +314,10 @@ Result<void> check_options(const Options& options) {
         if (device.source_ip.is_ipv4() == ipv6 || device.destination_ip.is_ipv4() == ipv6)
             return invalid("--src-ip", "all addresses are IPv4, or all are IPv6");
     }
-    if (options.tso && (ipv6 || !options.mix.empty() || has_srv6(options)))
+    bool encapsulates = false;
+    for (size_t i = 0; i < options.devices.size(); i++)
+        encapsulates |= sends(options, i) && options.devices[i].sid.has_value();
+    if (options.tso && (ipv6 || !options.mix.empty() || encapsulates))
         return invalid("--tso", "is for IPv4 and one size, not encapsulated");
     if (options.tcp && (options.devices.size() == 1 || options.tso || has_srv6(options) ||
                         options.one_way || options.two_way || options.search))

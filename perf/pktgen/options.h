@@ -101,6 +101,8 @@ inline bool is_ipv6(const Options& options) {
 
 // Whether any device encapsulates.
 bool has_srv6(const Options& options);
+// Does the device of that index send by itself? (TCP answers what its peer opens.)
+bool sends(const Options& options, size_t index);
 
 // Prints help or a complaint and returns the exit status, or fills `options` and returns nothing.
 std::optional<int> parse_command_line(int argc, char** argv, Options& options);

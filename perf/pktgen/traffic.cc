@@ -274,8 +274,10 @@ void FrameCounter::count_one(rte_mbuf* packet, uint64_t now) {
     Stamp stamp;
     if (!read_stamp(packet, stamp)) {
         // The later pieces of a segment that was cut have no stamp.
-        if (tso_ && packet->data_len >= kEthernetBytes + kIp4Bytes + kTcpBytes &&
-            rte_pktmbuf_mtod(packet, const uint8_t*)[kEthernetBytes + 9] == kTcp) {
+        const uint8_t* data = rte_pktmbuf_mtod(packet, const uint8_t*);
+        const size_t ip_at = find_inner(data, packet->data_len);
+        if (tso_ && packet->data_len >= ip_at + kIp4Bytes + kTcpBytes && data[ip_at] == 0x45 &&
+            data[ip_at + 9] == kTcp) {
             counts_.cut++;
             counts_.bytes += packet->pkt_len;
         } else {

@@ -40,7 +40,12 @@ void write_headers(rte_mbuf* packet, const Wrapping& with) {
     ethernet->destination = with.link.destination;
     ethernet->source = with.link.source;
     ethernet->type = kEtherIpv6;
-    std::memcpy(l3, outer.bytes.data(), outer.length);
+    // A length that is known here costs no call.
+    if (outer.length == sizeof(Ipv6Header)) [[likely]] {
+        std::memcpy(l3, outer.bytes.data(), sizeof(Ipv6Header));
+    } else {
+        std::memcpy(l3, outer.bytes.data(), outer.length);
+    }
     auto& ip = *reinterpret_cast<Ipv6Header*>(l3);
     // RFC 6040 section 4.1, normal mode: the inner mark is copied.
     const uint32_t copied = outer.copies_dscp ? inner_class : inner_class & kEcnMask;

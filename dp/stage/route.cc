@@ -47,12 +47,12 @@ void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask)
     });
 }
 
-// Follows routes that lead into other VRFs; whether there were any.
-bool cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
+// Follows routes that lead into other VRFs.
+[[gnu::noinline]] void cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
     for (unsigned n = 0; n < kMaxVrfHops; ++n) {
         const Adjacency& adjacency = context.adjacency(meta.next_hop);
-        if (adjacency.kind != AdjacencyKind::kVrf) return n > 0;
+        if (adjacency.kind != AdjacencyKind::kVrf) return;
         const bool ipv4 = (burst.ipv4 >> i & 1) != 0;
         const NextHopId hop =
             ipv4
@@ -62,22 +62,17 @@ bool cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
                                      destination_of(*reinterpret_cast<const Ipv6Header*>(meta.l3)));
         meta.next_hop = is_group(hop) ? context.member(hop, path_hash(meta)) : hop;
     }
-    return true;
 }
 
-// Of a packet that its adjacency does not lead straight out of a port: the one below a tunnel;
-// nullptr where the packet is done with, or goes to the resolver.
-[[gnu::noinline]] const Adjacency* detour(WorkerContext& context, Burst& burst, unsigned i) {
+// Of a packet that its adjacency does not lead straight out of a port. `crossed`: by the routes of
+// another VRF.
+[[gnu::noinline]] void detour(WorkerContext& context, Burst& burst, unsigned i,
+                              const Adjacency& adjacency, bool crossed) {
     PacketMeta& meta = burst.meta[i];
-    const bool crossed = cross_vrfs(context, burst, i);
-    const Adjacency& adjacency = leave_by(context, burst, i, meta.next_hop);
     const auto refuse = [&](DropReason reason, IcmpError error) {
         drop_with_error(context, burst, i, reason, error);
-        return nullptr;
     };
     switch (adjacency.kind) {
-        case AdjacencyKind::kEthernet:
-            return &adjacency;
         case AdjacencyKind::kNone:
         case AdjacencyKind::kTunnel:  // below another one
         case AdjacencyKind::kVrf:     // round and round
@@ -85,11 +80,9 @@ bool cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
                 (burst.tunnel >> i & 1) != 0 ? DropReason::kNoSegmentRoute : DropReason::kNoRoute,
                 IcmpError::kNoRoute);
         case AdjacencyKind::kBlackhole:
-            drop(context, burst, i, DropReason::kBlackhole);
-            return nullptr;
+            return drop(context, burst, i, DropReason::kBlackhole);
         case AdjacencyKind::kSegment:
-            drop(context, burst, i, DropReason::kUnknownSegment);
-            return nullptr;
+            return drop(context, burst, i, DropReason::kUnknownSegment);
         case AdjacencyKind::kUnreachable:
             return refuse(DropReason::kUnreachable, IcmpError::kHostUnreachable);
         case AdjacencyKind::kIncomplete:
@@ -97,14 +90,27 @@ bool cross_vrfs(WorkerContext& context, Burst& burst, unsigned i) {
             if ((adjacency.flags & kResolves) == 0 || !context.resolve_tokens.take(context.now))
                 return refuse(DropReason::kNoNeighbour, IcmpError::kHostUnreachable);
             meta.out_port = kResolverPort;
-            return nullptr;
+            return;
         case AdjacencyKind::kHost:
             // A route into another VRF is not one to the host: its services are not a tenant's.
             if (burst.in->twin == kNoPort || crossed)
                 return refuse(DropReason::kHostAddress, IcmpError::kHostUnreachable);
-            to_host(context, burst, i);
-            return nullptr;
+            return to_host(context, burst, i);
+        case AdjacencyKind::kEthernet:
+            return;  // not here
     }
+}
+
+// Of a packet that its route does not lead straight out of a port: the adjacency that it leaves by,
+// below a tunnel maybe; nullptr where it is done with, or goes to the resolver. Apart, so that
+// apply() is short.
+[[gnu::noinline]] const Adjacency* way_out(WorkerContext& context, Burst& burst, unsigned i) {
+    const PacketMeta& meta = burst.meta[i];
+    const bool crossed = context.adjacency(meta.next_hop).kind == AdjacencyKind::kVrf;
+    if (crossed) cross_vrfs(context, burst, i);
+    const Adjacency& adjacency = leave_by(context, burst, i, meta.next_hop);
+    if (adjacency.kind == AdjacencyKind::kEthernet) return &adjacency;
+    detour(context, burst, i, adjacency, crossed);
     return nullptr;
 }
 
@@ -112,7 +118,7 @@ void apply(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
     const Adjacency* adjacency = &context.adjacency(meta.next_hop);
     if (adjacency->kind != AdjacencyKind::kEthernet) [[unlikely]] {
-        adjacency = detour(context, burst, i);
+        adjacency = way_out(context, burst, i);
         if (adjacency == nullptr) return;
     }
     const PortConfig* out = context.ports[adjacency->port.value()];

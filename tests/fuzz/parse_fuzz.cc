@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fuzzes the whole pipeline: whatever a device hands over must leave exactly once, leak nothing,
-// and come to the same whatever else stands in its buffers.
+// and come to the same whatever else stands in its buffers. What control reads of such packets, it
+// reads within their bounds.
 //
 // Input: a byte that picks the port, then up to 32 packets, each with a header of 8 bytes: RX
 // flags, repairs, tso_segsz (2), the lengths of the first two buffers (1 + 1), the packet's length
 // (2).
+#include "ctrl/punt/denied.h"
+#include "ctrl/punt/tunnel_error.h"
 #include "tests/support/lab.h"
 
 #include <algorithm>
@@ -78,6 +81,12 @@ Lab& fuzzed_lab() {
     return lab;
 }
 
+// What it gets of refused packets and of errors about tunnels, cut anywhere.
+void read_as_control(const Bytes& frame) {
+    read_denied(frame, PuntInfo{});
+    if (const auto error = read_tunnel_error(frame)) translate(*error, frame);
+}
+
 void run(const uint8_t* data, size_t size) {
     if (size == 0) return;
     constexpr PortId kPorts[] = {kVm1, kVm2, kVm3, kVm4, kUplink};
@@ -95,6 +104,7 @@ void run(const uint8_t* data, size_t size) {
         if ((header[1] & kSplit) != 0) input.segments.push_back(header[4]);
         if ((header[1] & kSplitTwice) != 0) input.segments.push_back(header[5]);
         if ((header[1] & kIcmp6Checksum) != 0) repair_icmp6(input.bytes);
+        read_as_control(input.bytes);
         inputs.push_back(std::move(input));
     }
     // What lies around the packets in their buffers must not show in what comes out.

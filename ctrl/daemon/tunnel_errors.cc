@@ -2,7 +2,6 @@
 #include "ctrl/daemon/tunnel_errors.h"
 
 #include "ctrl/punt/tunnel_error.h"
-#include "dp/base/limits.h"
 #include "dp/packet/headers.h"
 #include "dp/stage/icmp_error.h"
 
@@ -48,8 +47,7 @@ void TunnelErrors::take(std::span<const uint8_t> frame) {
     const auto error = read_tunnel_error(frame);
     if (!error) return;
     if (error->type == kIcmp6TooBig) {
-        const uint32_t mtu = std::clamp<uint32_t>(error->mtu, kMinMtu, UINT16_MAX);
-        plane_.learn_tunnel_mtu(error->last_segment, static_cast<uint16_t>(mtu),
+        plane_.learn_tunnel_mtu(error->last_segment, error->mtu,
                                 Tunnels::Clock::now() + kMtuLifetime);
     }
     const auto said = translate(*error, frame);

@@ -12,6 +12,11 @@ bool is_tunnel(const NextHopSpec& spec) {
     return spec.kind == NextHopSpec::Kind::kTunnel;
 }
 
+// Whether a group's paths go by the tunnel.
+bool go_by(const auto& paths, NextHopId tunnel) {
+    return std::ranges::any_of(paths, [&](const auto& path) { return path.tunnel == tunnel; });
+}
+
 const SegmentPath& path_of(const NextHopSpec& spec) {
     return spec.segment_routing.paths.front();
 }
@@ -109,8 +114,7 @@ void ForwardingPlane::evaluate_tunnels(NextHopId id, const TunnelGroup& group) {
 void ForwardingPlane::tunnel_reach_changed(NextHopId tunnel) {
     reach_hook_();
     for (const auto& [id, group] : tunnel_groups_) {
-        if (std::ranges::find(group.paths, tunnel, &TunnelPath::tunnel) != group.paths.end())
-            evaluate_tunnels(id, group);
+        if (go_by(group.paths, tunnel)) evaluate_tunnels(id, group);
     }
 }
 
@@ -119,8 +123,7 @@ std::set<VrfId> ForwardingPlane::vrfs_of(NextHopId tunnel) const {
     std::set<VrfId> vrfs;
     if (const auto at = tunnel_vrfs_.find(tunnel); at != tunnel_vrfs_.end()) vrfs = at->second;
     for (const auto& [id, group] : tunnel_groups_) {
-        if (std::ranges::find(group.paths, tunnel, &TunnelPath::tunnel) != group.paths.end())
-            vrfs.insert(group.vrfs.begin(), group.vrfs.end());
+        if (go_by(group.paths, tunnel)) vrfs.insert(group.vrfs.begin(), group.vrfs.end());
     }
     return vrfs;
 }
@@ -130,9 +133,7 @@ bool ForwardingPlane::leads_into(VrfId vrf, const IpAddress& address, NextHopId 
     if (!route) return false;
     if (!is_group(route->next_hop)) return route->next_hop == tunnel;
     const auto group = tunnel_groups_.find(route->next_hop);
-    return group != tunnel_groups_.end() &&
-           std::ranges::find(group->second.paths, tunnel, &TunnelPath::tunnel) !=
-               group->second.paths.end();
+    return group != tunnel_groups_.end() && go_by(group->second.paths, tunnel);
 }
 
 // The tenant is the one whose routes lead the inner packet into such a tunnel, and its sender to a

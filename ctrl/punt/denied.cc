@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/punt/denied.h"
 
+#include "ctrl/punt/frame.h"
 #include "dp/base/limits.h"
 #include "dp/packet/headers.h"
 
@@ -12,22 +13,16 @@ constexpr uint8_t kSctp = 132;
 constexpr uint8_t kDestinationOptions = 60;
 constexpr uint8_t kFragment = 44;
 
-template <typename T>
-const T* at(std::span<const uint8_t> frame, size_t offset) {
-    if (offset + sizeof(T) > frame.size()) return nullptr;
-    return reinterpret_cast<const T*>(frame.data() + offset);
-}
-
 void read_ports(std::span<const uint8_t> frame, size_t offset, DeniedPacket& out) {
     if (out.protocol != kProtoTcp && out.protocol != kProtoUdp && out.protocol != kSctp) return;
-    const auto* ports = at<Wire<Be16>[2]>(frame, offset);
+    const auto* ports = header_at<Wire<Be16>[2]>(frame, offset);
     if (ports == nullptr) return;
     out.sport = (*ports)[0].host();
     out.dport = (*ports)[1].host();
 }
 
 bool read_ipv4(std::span<const uint8_t> frame, DeniedPacket& out) {
-    const auto* ip = at<Ipv4Header>(frame, kEthernet);
+    const auto* ip = header_at<Ipv4Header>(frame, kEthernet);
     if (ip == nullptr) return false;
     out.src = IpAddress(ip->source.get());
     out.dst = IpAddress(ip->destination.get());
@@ -38,7 +33,7 @@ bool read_ipv4(std::span<const uint8_t> frame, DeniedPacket& out) {
 }
 
 bool read_ipv6(std::span<const uint8_t> frame, DeniedPacket& out) {
-    const auto* ip = at<Ipv6Header>(frame, kEthernet);
+    const auto* ip = header_at<Ipv6Header>(frame, kEthernet);
     if (ip == nullptr) return false;
     out.src = IpAddress(ip->source);
     out.dst = IpAddress(ip->destination);
@@ -48,10 +43,10 @@ bool read_ipv6(std::span<const uint8_t> frame, DeniedPacket& out) {
         const bool plain = out.protocol == kProtoHopByHop || out.protocol == kProtoRouting ||
                            out.protocol == kDestinationOptions;
         if (!plain && out.protocol != kFragment) break;
-        const auto* extension = at<Ipv6Extension>(frame, offset);
+        const auto* extension = header_at<Ipv6Extension>(frame, offset);
         if (extension == nullptr) return true;
         if (!plain) {
-            const auto* fragment = at<Ipv6Fragment>(frame, offset);
+            const auto* fragment = header_at<Ipv6Fragment>(frame, offset);
             out.protocol = extension->next_header;
             const bool later =
                 fragment == nullptr || (fragment->offset.host() & kIpv6OffsetMask) != 0;
@@ -72,7 +67,7 @@ std::optional<DeniedPacket> read_denied(std::span<const uint8_t> frame, const Pu
     DeniedPacket out;
     out.port = info.port;
     out.reason = info.drop_reason;
-    const auto* ethernet = at<EthernetHeader>(frame, 0);
+    const auto* ethernet = header_at<EthernetHeader>(frame, 0);
     if (ethernet == nullptr) return std::nullopt;
     const Be16 type = ethernet->type.get();
     const bool read =

@@ -15,8 +15,9 @@
 namespace slash32 {
 
 struct TunnelError {
-    uint8_t type = 0;                        // of the ICMPv6 message: 1 to 4
-    uint32_t mtu = 0;                        // type 2: of the link that the packet was too big for
+    uint8_t type = 0;  // of the ICMPv6 message: 1 to 4
+    // Type 2: of the link that the packet was too big for, as far as a link may have it.
+    uint16_t mtu = 0;
     Ip6 last_segment;                        // of the outer packet
     size_t outer = 0;                        // bytes of its headers
     size_t inner = 0;                        // where the inner packet begins in the frame

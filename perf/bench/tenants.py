@@ -18,12 +18,11 @@ from .figures import Figure
 from .forwarding import micro
 from .processes import BenchError
 from .router import Router
-from .uplinks import FAR, Site
+from .uplinks import FAR, RATE, Site, attach
 
 VRFS, ROUTES = 4096, 250  # VRF 0 is one of them
 SRV6: list[object] = ["--srv6-locator", "fc00:0:1::/48", "--srv6-locators", "fc00::/32"]
 TENANT, OTHER = 7, {"segments": ["fc00:0:2:7::"]}
-RATE = 2000  # packets a second
 
 
 def _make_vrfs(router: Router, numbers: range) -> None:
@@ -127,12 +126,7 @@ class _Wires:
 def _tenant(site: Site, router: Router) -> None:
     """A VM whose default route leads to two gateways, each behind an uplink."""
     _make_vrfs(router, range(TENANT, TENANT + 1))
-    router.control.call("port.apply", name="vm", kind="tap", mac="52:54:00:00:00:01", addresses=["10.0.0.1/24"],
-                        gateways=["10.0.0.254"], groups=["any"], vrf=TENANT)
-    site.ip("router", "link", "set", "vm", "netns", site.names["vm"])
-    site.ip("vm", "link", "set", "vm", "up")
-    site.ip("vm", "address", "replace", "10.0.0.1/24", "dev", "vm")
-    site.ip("vm", "route", "replace", "default", "via", "10.0.0.254")
+    attach(site, router, vrf=TENANT)
     for i in (0, 1):
         mac = site.inside("peer", "cat", f"/sys/class/net/peer{i}/address").strip()
         router.control.call("neighbor.apply", port=f"up{i}", address=f"2001:db8:f{i}::1", mac=mac)

@@ -382,9 +382,10 @@ class Flow:
         return max(b - a for a, b in zip(times, times[1:]))
 
 
-def _attach(site: Site, router: Router) -> None:
+def attach(site: Site, router: Router, **more: Any) -> None:
+    """The VM at a TAP port of the router's; `more`: further parameters of port.apply."""
     router.control.call("port.apply", name="vm", kind="tap", mac="52:54:00:00:00:01", addresses=["10.0.0.1/24"],
-                        gateways=["10.0.0.254"], groups=["any"])
+                        gateways=["10.0.0.254"], groups=["any"], **more)
     site.ip("router", "link", "set", "vm", "netns", site.names["vm"])
     site.ip("vm", "link", "set", "vm", "up")
     site.ip("vm", "address", "replace", "10.0.0.1/24", "dev", "vm")
@@ -497,7 +498,7 @@ def link(context: Context) -> list[Figure]:
         router = site.router(children, directory, options=["--config", file]).start()
         site.configure()
         site.ip("router", "route", "add", "default", "nexthop", "via", "192.0.2.1", "nexthop", "via", "192.0.2.3")
-        _attach(site, router)
+        attach(site, router)
         cut = [_cut(site, router, lambda n=n: Flow(site, 7000 + n)) for n in range(context.runs(12, 4))]
         stall = [_cut(site, router, lambda n=n: Transfer(site, 7300 + n)) for n in range(context.runs(12, 4))]
         lost = [_reload(site, router, file, 7200 + n) for n in range(context.runs(5, 2))]

@@ -75,16 +75,19 @@ std::vector<Bytes> frames_of(const Place& vm) {
     const Packet quoted4 = ethernet / ip4(vm.ip4(), vm.peer().ip4()) / udp(1, 2) / mark;
     const Packet quoted6 = ethernet / ip6(vm.ip6(), vm.peer().ip6()) / udp(1, 2) / mark;
     const auto add = [&](const Packet& packet) { frames.push_back(packet.bytes()); };
+    const auto add_far = [&](Layer ip, const Layer& echo) {
+        for (const uint8_t hops : kHops) {
+            ip.ttl(hops);
+            add(ethernet / ip / udp(1000, 53) / mark);
+            add(ethernet / ip / tcp(1000, 80).flags(2) / mark);
+            add(ethernet / ip / echo / mark);
+        }
+    };
     for (const std::string& to :
          {vm.peer().ip4(), vm.ip4(), std::string("10.7.0.254"), std::string("10.7.0.99"),
           std::string("198.51.100.1"), std::string("10.0.0.1")}) {
         add(eth(vm.mac(), kBroadcastMac) / arp(1, vm.mac(), vm.ip4(), kZeroMac, to));
-        for (const uint8_t ttl : kHops) {
-            const Layer ip = ip4(vm.ip4(), to).ttl(ttl);
-            add(ethernet / ip / udp(1000, 53) / mark);
-            add(ethernet / ip / tcp(1000, 80).flags(2) / mark);
-            add(ethernet / ip / icmp4(8, 0) / mark);
-        }
+        add_far(ip4(vm.ip4(), to), icmp4(8, 0));
         add(ethernet / ip4(vm.ip4(), to) / icmp4(3, 1) / raw(quoted4.payload()));
         add(ethernet / ip4(vm.ip4(), to).fragment(0, true) / udp(1000, 53) / mark);
         add(ethernet / ip4(vm.ip4(), to).fragment(64, false) / mark);
@@ -92,12 +95,7 @@ std::vector<Bytes> frames_of(const Place& vm) {
     for (const std::string& to : {vm.peer().ip6(), vm.ip6(), std::string("fe80::1"),
                                   std::string("2001:db8:7::99"), std::string("2001:db8:100::1"),
                                   std::string("2001:db8::1"), vm.segment(), vm.peer().segment()}) {
-        for (const uint8_t hops : kHops) {
-            const Layer ip = ip6(vm.ip6(), to).ttl(hops);
-            add(ethernet / ip / udp(1000, 53) / mark);
-            add(ethernet / ip / tcp(1000, 80).flags(2) / mark);
-            add(ethernet / ip / icmp6(128, 0) / mark);
-        }
+        add_far(ip6(vm.ip6(), to), icmp6(128, 0));
         add(ethernet / ip6(vm.ip6(), to) / icmp6(1, 0) / raw(quoted6.payload()));
         add(ethernet / ip6(vm.ip6(), to) / fragment6(0, true) / udp(1000, 53) / mark);
         add(ethernet / ip6(vm.ip6(), to) / ip4(vm.ip4(), vm.peer().ip4()) / udp(1, 2) / mark);

@@ -17,6 +17,7 @@ declare -A group_packages=(
         libdpdk-dev libspdlog-dev libfmt-dev nlohmann-json3-dev rapidjson-dev
         libasio-dev libcli11-dev
         libtomlplusplus-dev libsqlite3-dev libsystemd-dev libedit-dev libexpected-dev libpcap-dev libmnl-dev
+        nettle-dev
         libgtest-dev libgmock-dev libbenchmark-dev"
     # To run guests. Their kernel and busybox are unpacked under build/guest-cache, not installed.
     [demo]="qemu-system-x86 iproute2 procps kmod"

@@ -74,6 +74,9 @@ struct Config {
     std::vector<std::string> srv6_sources;   // empty: the locators
     int64_t srv6_hop_limit = 64;
     std::string srv6_dscp = "copy";
+    std::vector<std::string> srv6_hmac_keys;  // "id=1;file=/path;form=linux"
+    int64_t srv6_hmac_sign = 0;               // 0: nothing is signed
+    bool srv6_hmac_require = false;
 
     std::string vhost_socket_mode = "0660";
     std::string vhost_socket_group;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctrl/daemon/segment_routing.h"
 
+#include "ctrl/daemon/segment_keys.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -64,12 +66,29 @@ Result<Ip6> read_source(const Config& config, const IpPrefix& locator) {
     return source->ipv6();
 }
 
+// The keys, and which of them signs.
+Result<void> read_keys(const Config& config, SegmentRouting& out) {
+    auto keys = read_segment_keys(config.srv6_hmac_keys);
+    if (!keys) return tl::unexpected<Error>(keys.error());
+    if (config.srv6_hmac_require && keys->count == 0)
+        return bad("srv6.hmac_require", "needs keys: srv6.hmac_keys");
+    keys->required = config.srv6_hmac_require;
+    out.domain.keys = *keys;
+    if (config.srv6_hmac_sign == 0) return {};
+    const SegmentKey* key = keys->find(static_cast<uint32_t>(config.srv6_hmac_sign));
+    if (key == nullptr)
+        return bad("srv6.hmac_sign",
+                   fmt::format("there is no key {} in srv6.hmac_keys", config.srv6_hmac_sign));
+    out.tunnels.key = *key;
+    return {};
+}
+
 }  // namespace
 
 Result<std::optional<SegmentRouting>> read_segment_routing(const Config& config) {
     if (config.srv6_locator.empty()) {
         const bool more = !config.srv6_source.empty() || !config.srv6_locators.empty() ||
-                          !config.srv6_sources.empty();
+                          !config.srv6_sources.empty() || !config.srv6_hmac_keys.empty();
         if (more) return bad("srv6.locator", "is required by what else is set of srv6");
         return std::optional<SegmentRouting>();
     }
@@ -103,6 +122,7 @@ Result<std::optional<SegmentRouting>> read_segment_routing(const Config& config)
     if (!dscp) return tl::unexpected<Error>(dscp.error());
     out.tunnels = {
         .source = *source, .hop_limit = static_cast<uint8_t>(config.srv6_hop_limit), .dscp = *dscp};
+    if (auto keys = read_keys(config, out); !keys) return tl::unexpected<Error>(keys.error());
     return std::optional(out);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes on what the fabric says of tunnelled packets: their senders, behind this node, hear of it
-// as if the tunnel were a link (RFC 2473 section 8).
+// Passes on what the fabric says of tunnelled packets: their senders hear of it as if the tunnel
+// were a link (RFC 2473 section 8). They are VMs of this node or, at a gateway, anywhere.
 //
 // Belongs to the control thread.
 #pragma once
@@ -22,7 +22,7 @@ class TunnelErrors {
         : plane_(plane), publisher_(publisher), pool_(pool) {}
 
     // An ICMPv6 error about a packet of this node's tunnels, from the Ethernet header on. A smaller
-    // MTU is learnt for a while; the sender, if it is a VM here, gets an ICMP error.
+    // MTU is learnt for a while; the sender gets an ICMP error by the way that answers to it take.
     void take(std::span<const uint8_t> frame);
     // To be called every second or so.
     void age();

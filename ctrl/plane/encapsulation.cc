@@ -3,6 +3,7 @@
 
 #include "dp/base/assert.h"
 #include "dp/packet/headers.h"
+#include "dp/packet/segment_hmac.h"
 
 #include <new>
 
@@ -13,7 +14,9 @@ Encapsulation build_encapsulation(const SegmentPath& path, const TunnelSettings&
     Encapsulation out;
     out.hop_limit = settings.hop_limit;
     out.copies_dscp = !settings.dscp;
-    const size_t listed = path.segments.size() - (path.reduced ? 1 : 0);
+    // A header has a segment at least (RFC 8754 section 2).
+    const bool reduced = path.reduced && (path.segments.size() > 1 || !settings.key);
+    const size_t listed = path.segments.size() - (reduced ? 1 : 0);
     auto* ip = new (out.bytes.data()) Ipv6Header{};
     constexpr uint32_t kVersion = uint32_t{6} << 28;
     ip->version_class_flow = Be32{kVersion | uint32_t{settings.dscp.value_or(0)} << 22};
@@ -31,6 +34,11 @@ Encapsulation build_encapsulation(const SegmentPath& path, const TunnelSettings&
     for (size_t i = 0; i < listed; ++i)
         segment[i] = path.segments[path.segments.size() - 1 - i];
     out.next_header_at = sizeof *ip;  // the first byte of the routing header
+    if (settings.key) {
+        auto* tlv = new (segment + listed) HmacTlv{};
+        header->length = static_cast<uint8_t>(header->length + sizeof *tlv / 8);
+        sign(*settings.key, settings.source, *header, *tlv, reduced ? kHmacNoDestination : 0);
+    }
     out.length = static_cast<uint16_t>(sizeof *ip + header->bytes());
     return out;
 }

@@ -127,10 +127,14 @@ class ForwardingPlane final : public Plane {
         tunnels_.learn_mtu(last, mtu, until);
     }
     void forget_tunnel_mtus(Tunnels::Clock::time_point now) { tunnels_.forget_mtus(now); }
-    // The way to the VM that has sent an inner packet from `src` to `dst` in a tunnel that ends at
-    // the segment; nothing where it came from no VM here.
-    std::optional<Adjacency> find_tunnel_sender(const Ip6& last, const IpAddress& src,
-                                                const IpAddress& dst) const;
+    // The way to whoever has sent an inner packet from `src` to `dst` in a tunnel that ends at the
+    // segment; nothing where none is known.
+    struct WayBack {
+        Adjacency link;                         // of kind kEthernet
+        const Encapsulation* tunnel = nullptr;  // the sender is behind one itself
+    };
+    std::optional<WayBack> find_tunnel_sender(const Ip6& last, const IpAddress& src,
+                                              const IpAddress& dst) const;
     // See NextHops::on_counter_freed().
     void on_sid_counter_freed(std::function<void(uint16_t)> hook) {
         next_hops_.on_counter_freed(std::move(hook));
@@ -231,6 +235,8 @@ class ForwardingPlane final : public Plane {
     void tunnel_reach_changed(NextHopId tunnel);
     std::set<VrfId> vrfs_of(NextHopId tunnel) const;
     bool leads_into(VrfId vrf, const IpAddress& address, NextHopId tunnel) const;
+    const Adjacency* any_of(NextHopId hop) const;
+    std::optional<WayBack> way_to(VrfId vrf, const IpAddress& address) const;
     void raise_routes();
     void raise_epoch_when_acknowledged();
     void end_holder(VrfId vrf, const IpAddress& address);

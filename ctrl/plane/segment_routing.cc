@@ -136,18 +136,44 @@ bool ForwardingPlane::leads_into(VrfId vrf, const IpAddress& address, NextHopId 
     return group != tunnel_groups_.end() && go_by(group->second.paths, tunnel);
 }
 
-// The tenant is the one whose routes lead the inner packet into such a tunnel, and its sender to a
-// VM: the outer headers do not name the VRF that it came from.
-std::optional<Adjacency> ForwardingPlane::find_tunnel_sender(const Ip6& last, const IpAddress& src,
-                                                             const IpAddress& dst) const {
+// The next hop, or one of a group. nullptr: there is none.
+const Adjacency* ForwardingPlane::any_of(NextHopId hop) const {
+    if (!is_group(hop)) return next_hops_.find(hop);
+    const std::vector<GroupMember>& members = groups_.members(hop);
+    return members.empty() ? nullptr : next_hops_.find(members.front().hop);
+}
+
+std::optional<ForwardingPlane::WayBack> ForwardingPlane::way_to(VrfId vrf,
+                                                                const IpAddress& address) const {
+    for (unsigned hops = 0; hops < kMaxVrfHops; ++hops) {
+        const auto route = fib_.explain(vrf, address);
+        const Adjacency* to = route ? any_of(route->next_hop) : nullptr;
+        if (to == nullptr) return std::nullopt;
+        if (to->kind == AdjacencyKind::kVrf) {
+            vrf = to->vrf;
+            continue;
+        }
+        WayBack way;
+        if (to->kind == AdjacencyKind::kTunnel) {
+            way.tunnel = to->encapsulation;
+            to = any_of(to->underlay);
+        }
+        if (to == nullptr || to->kind != AdjacencyKind::kEthernet || config(to->port) == nullptr)
+            return std::nullopt;
+        way.link = *to;
+        return way;
+    }
+    return std::nullopt;
+}
+
+// The outer headers do not name the VRF that the inner packet came from: its answers would come
+// into the one whose routes lead it into such a tunnel, and find the sender from there.
+std::optional<ForwardingPlane::WayBack> ForwardingPlane::find_tunnel_sender(
+    const Ip6& last, const IpAddress& src, const IpAddress& dst) const {
     for (const NextHopId tunnel : tunnels_.ending_at(last)) {
         for (const VrfId vrf : vrfs_of(tunnel)) {
             if (!leads_into(vrf, dst, tunnel)) continue;
-            const auto back = fib_.explain(vrf, src);
-            const Adjacency* to = back ? next_hops_.find(back->next_hop) : nullptr;
-            if (to == nullptr || to->kind != AdjacencyKind::kEthernet) continue;
-            const PortConfig* port = config(to->port);
-            if (port != nullptr && port->kind != PortKind::kUplink) return *to;
+            if (auto way = way_to(vrf, src)) return way;
         }
     }
     return std::nullopt;

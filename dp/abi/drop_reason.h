@@ -46,6 +46,7 @@ namespace slash32 {
     /* Segment routing */                                                                         \
     X(kOutsideDomain, "outside_domain", "SRv6 from a source outside the SR domain")                \
     X(kBadSegmentHeader, "bad_segment_header", "segment routing header is malformed")              \
+    X(kBadHmac, "bad_hmac", "HMAC of its segment routing header is missing or wrong")              \
     X(kUnknownSegment, "unknown_segment", "to this node's locator, but to none of its segments")   \
     X(kSegmentsLeft, "segments_left", "has segments left where its SID wants none, or none")       \
     X(kSegmentPayload, "segment_payload", "carries what its SID is not for")                       \

@@ -4,6 +4,7 @@
 // while an adjacency refers to it.
 #pragma once
 
+#include "dp/abi/segment_key.h"
 #include "dp/base/ids.h"
 #include "dp/base/limits.h"
 #include "dp/base/net.h"
@@ -16,10 +17,11 @@ namespace slash32 {
 
 // H.Encaps and H.Encaps.Red (RFC 8986 sections 5.1 and 5.2).
 struct Encapsulation {
-    static constexpr size_t kMaxBytes = 40 + 8 + kMaxSegments * 16;
+    static constexpr size_t kMaxBytes = 40 + 8 + kMaxSegments * 16 + 40;
 
-    // An IPv6 header and, behind it, a segment routing header where there is one. Of what differs
-    // by packet (payload length, traffic class, flow label, the inner protocol) all bits are zero.
+    // An IPv6 header and, behind it, a segment routing header where there is one, with an HMAC
+    // where the node signs: that is of nothing that differs by packet. Of what does (payload
+    // length, traffic class, flow label, the inner protocol) all bits are zero.
     std::array<uint8_t, kMaxBytes> bytes{};
     uint16_t length = 0;         // of those in use: 40, or with a segment routing header more
     uint8_t next_header_at = 6;  // where the inner packet's protocol is said
@@ -68,6 +70,7 @@ struct SrDomain {
     Prefixes locators;  // where segments are: closed to VMs
     Prefixes sources;   // of uplinks' packets that may be for a segment
     Ip6 tunnel_source;  // of the node's own tunnels: errors about what is in them come there
+    SegmentKeys keys;   // of the headers that its segments are given
 };
 
 }  // namespace slash32

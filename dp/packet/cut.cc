@@ -9,7 +9,7 @@
 namespace slash32 {
 namespace {
 
-constexpr uint16_t kPartHeadroom = 192;
+constexpr uint16_t kPartHeadroom = 256;
 static_assert(kPartHeadroom >= Encapsulation::kMaxBytes);
 
 }  // namespace

@@ -204,6 +204,7 @@ enum Icmp6Type : uint8_t {
     kIcmp6Unreachable = 1,
     kIcmp6TooBig = 2,
     kIcmp6TimeExceeded = 3,
+    kIcmp6ParameterProblem = 4,
     kIcmp6Echo = 128,
     kIcmp6EchoReply = 129,
     kIcmp6MldQuery = 130,

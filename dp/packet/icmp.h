@@ -17,6 +17,9 @@ enum class IcmpError : uint8_t {
     kPortUnreachable,
     kTooBig,  // with the MTU
     kHopLimit,
+    // Of IPv6 alone, with the offset in the packet:
+    kBadField,
+    kBadUpperLayer,  // the first header that is not the segment's (RFC 8986 section 4.1.1)
 };
 
 // A message about another packet, which it quotes. A redirect counts as one: it is answered by no

@@ -7,6 +7,7 @@
 #include "dp/packet/view.h"
 #include "dp/stage/disposition.h"
 #include "dp/stage/stages.h"
+#include "dp/stage/tunnel.h"
 
 #include <algorithm>
 #include <cstring>
@@ -15,19 +16,6 @@ namespace slash32 {
 namespace {
 
 constexpr uint32_t kL2 = sizeof(EthernetHeader);
-
-// The header and what is known of the packets behind it.
-struct Wrapping {
-    const Encapsulation& outer;
-    const Adjacency& link;
-    PacketKind kind;
-    uint32_t flow_label;
-};
-
-// RFC 6437 section 3: not zero, which says that there is none.
-uint32_t flow_label(uint32_t hash) {
-    return std::max<uint32_t>(hash & 0xfffff, 1);
-}
 
 // Writes Ethernet and outer headers into the first bytes of the packet. REQUIRES: the inner one
 // stands behind them.
@@ -57,12 +45,6 @@ void write_headers(rte_mbuf* packet, const Wrapping& with) {
     ip.hop_limit = with.kind == PacketKind::kIpv4
                        ? reinterpret_cast<const Ipv4Header*>(inner)->ttl
                        : reinterpret_cast<const Ipv6Header*>(inner)->hop_limit;
-}
-
-bool prepend(rte_mbuf* packet, const Wrapping& with) {
-    if (rte_pktmbuf_prepend(packet, with.outer.length) == nullptr) return false;
-    write_headers(packet, with);
-    return true;
 }
 
 // A packet without the headroom: its headers go into a buffer of their own, in front of it. Where
@@ -95,7 +77,8 @@ rte_mbuf* prepend_buffer(rte_mempool* pool, rte_mbuf* packet, const Wrapping& wi
 // A list's packets have been made with the headroom. (Or the pool's buffers are too small for it.)
 void wrap_list(WorkerContext& context, Burst& burst, unsigned i, const Wrapping& with) {
     for (rte_mbuf* packet = burst.packets[i]; packet != nullptr; packet = next_packet(packet)) {
-        if (!prepend(packet, with)) return drop_list(context, burst, i, DropReason::kNoHeadroom);
+        if (!wrap_packet(packet, with))
+            return drop_list(context, burst, i, DropReason::kNoHeadroom);
     }
 }
 
@@ -107,7 +90,7 @@ void wrap(WorkerContext& context, Burst& burst, unsigned i) {
                         .flow_label = flow_label(context.path_hashes[i])};
     if (meta.has(kPacketList)) return wrap_list(context, burst, i, with);
     rte_mbuf* packet = burst.packets[i];
-    if (prepend(packet, with)) [[likely]]
+    if (wrap_packet(packet, with)) [[likely]]
         return;
     const TxPort* tx = context.ports[meta.out_port.value()]->tx;
     const bool chains = (tx->offloads.load(std::memory_order_relaxed) & kTxMultiSegment) != 0;
@@ -117,6 +100,12 @@ void wrap(WorkerContext& context, Burst& burst, unsigned i) {
 }
 
 }  // namespace
+
+bool wrap_packet(rte_mbuf* packet, const Wrapping& with) {
+    if (rte_pktmbuf_prepend(packet, with.outer.length) == nullptr) return false;
+    write_headers(packet, with);
+    return true;
+}
 
 void encapsulate(WorkerContext& context, Burst& burst) {
     const uint32_t mask = burst.tx & burst.tunnel;

@@ -42,10 +42,9 @@ TypeAndCode icmp4_code(IcmpError error) {
             return {kIcmpUnreachable, 3};
         case IcmpError::kTooBig:
             return {kIcmpUnreachable, 4};
-        case IcmpError::kHopLimit:
-            break;
+        default:
+            return {kIcmpTimeExceeded, 0};
     }
-    return {kIcmpTimeExceeded, 0};
 }
 
 TypeAndCode icmp6_code(IcmpError error) {
@@ -58,6 +57,10 @@ TypeAndCode icmp6_code(IcmpError error) {
             return {kIcmp6Unreachable, 4};
         case IcmpError::kTooBig:
             return {kIcmp6TooBig, 0};
+        case IcmpError::kBadField:
+            return {kIcmp6ParameterProblem, 0};
+        case IcmpError::kBadUpperLayer:
+            return {kIcmp6ParameterProblem, 4};
         case IcmpError::kHopLimit:
             break;
     }
@@ -96,7 +99,7 @@ uint8_t* make_room(const PortConfig& in, rte_mbuf* packet, const PacketMeta& met
 }
 
 void build_ipv4(const PortConfig& in, rte_mbuf* packet, const PacketMeta& meta, IcmpError error,
-                uint16_t mtu) {
+                uint16_t detail) {
     const Ip4 to = reinterpret_cast<const Ipv4Header*>(meta.l3)->source.get();
     uint8_t* l3 = make_room(in, packet, meta, kHeaders4, kMaxError4);
     auto& ip = *reinterpret_cast<Ipv4Header*>(l3);
@@ -116,13 +119,13 @@ void build_ipv4(const PortConfig& in, rte_mbuf* packet, const PacketMeta& meta, 
     icmp.type = code.type;
     icmp.code = code.code;
     icmp.checksum = Be16{};
-    icmp.rest = Be32{mtu};  // RFC 1191 section 4: the low 16 bits
+    icmp.rest = Be32{detail};  // RFC 1191 section 4: the low 16 bits
     constexpr uint32_t kIcmp = kL2 + sizeof(Ipv4Header);
     icmp.checksum = checksum_finish(checksum_add_chain(0, packet, kIcmp, packet->pkt_len - kIcmp));
 }
 
 void build_ipv6(const PortConfig& in, rte_mbuf* packet, const PacketMeta& meta, IcmpError error,
-                uint16_t mtu) {
+                uint16_t detail) {
     const Ip6 to = ipv6_of(meta).source;
     uint8_t* l3 = make_room(in, packet, meta, kHeaders6, kMaxError6);
     constexpr uint32_t kIcmp = kL2 + sizeof(Ipv6Header);
@@ -140,7 +143,7 @@ void build_ipv6(const PortConfig& in, rte_mbuf* packet, const PacketMeta& meta, 
     icmp.type = code.type;
     icmp.code = code.code;
     icmp.checksum = Be16{};
-    icmp.rest = Be32{mtu};
+    icmp.rest = Be32{detail};
     const ChecksumSum pseudo = pseudo_header_sum(ip, kProtoIcmp6, length);
     icmp.checksum = checksum_finish(checksum_add_chain(pseudo, packet, kIcmp, length));
 }
@@ -173,16 +176,16 @@ void send_by_route(WorkerContext& context, Burst& burst, unsigned i) {
 }  // namespace
 
 void make_icmp_error(const PortConfig& port, rte_mbuf* packet, const PacketMeta& meta,
-                     IcmpError error, uint16_t mtu) {
+                     IcmpError error, uint16_t detail) {
     if (meta.kind == PacketKind::kIpv4) {
-        build_ipv4(port, packet, meta, error, mtu);
+        build_ipv4(port, packet, meta, error, detail);
     } else {
-        build_ipv6(port, packet, meta, error, mtu);
+        build_ipv6(port, packet, meta, error, detail);
     }
 }
 
 void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReason reason,
-                     IcmpError error, uint16_t mtu) {
+                     IcmpError error, uint16_t detail) {
     PacketMeta& meta = burst.meta[i];
     rte_mbuf* packet = burst.packets[i];
     const bool ipv4 = meta.kind == PacketKind::kIpv4;
@@ -197,7 +200,7 @@ void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReaso
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.drops[static_cast<size_t>(reason)].add(1);
     counters.injected.add(1);
-    make_icmp_error(*burst.in, packet, meta, error, mtu);
+    make_icmp_error(*burst.in, packet, meta, error, detail);
     packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
     const bool decapsulated = meta.has(kDecapsulated);
     meta.flags = 0;

@@ -18,15 +18,15 @@ struct rte_mbuf;
 namespace slash32 {
 
 // Drops the packet for `reason` and sends the error. Where the rate limit or the buffer's headroom
-// forbids the error, the packet is dropped for kIcmpRateLimited or kNoHeadroom instead. `mtu` of
-// the next hop's link, for kTooBig.
+// forbids the error, the packet is dropped for kIcmpRateLimited or kNoHeadroom instead. `detail`
+// is what the error says besides: the MTU of the next hop's link, or the offset of the bad field.
 void drop_with_error(WorkerContext&, Burst&, unsigned i, DropReason reason, IcmpError,
-                     uint16_t mtu = 0);
+                     uint16_t detail = 0);
 
 // Turns the packet into the error about it, from the gateway of `port` to the packet's sender, who
 // gets it at the frame's source MAC. REQUIRES: meta.l3, kind and ip_length are of the packet, which
 // stands in one segment with headroom for IP and ICMP headers.
 void make_icmp_error(const PortConfig& port, rte_mbuf* packet, const PacketMeta& meta, IcmpError,
-                     uint16_t mtu);
+                     uint16_t detail);
 
 }  // namespace slash32

@@ -12,7 +12,9 @@
 #include "dp/packet/icmp.h"
 #include "dp/packet/nd.h"
 #include "dp/packet/path_hash.h"
+#include "dp/packet/segment_hmac.h"
 #include "dp/stage/disposition.h"
+#include "dp/stage/icmp_error.h"
 #include "dp/stage/parse_again.h"
 #include "dp/stage/stages.h"
 #include "dp/stage/to_host.h"
@@ -136,7 +138,8 @@ class Visit {
         if (meta_.has(kFragment)) return refuse(DropReason::kSegmentPayload);
         place_ = find_segment_routing(meta_);
         if (place_.header != nullptr && !is_valid(*place_.header))
-            return refuse(DropReason::kBadSegmentHeader);
+            return refuse_header(DropReason::kBadSegmentHeader);
+        if (context_.domain->keys.count != 0 && !check_hmac()) return false;
         if (ends_tunnel(sid_)) return end_tunnel();
         if (has(sid_, kSidNextCsid) && shift_csid(destination(), sid_)) return go_on();
         return end();
@@ -147,6 +150,34 @@ class Visit {
 
     bool refuse(DropReason reason) {
         drop(context_, burst_, i_, reason);
+        return false;
+    }
+
+    bool refuse_field(DropReason reason, const uint8_t* field) {
+        drop_with_error(context_, burst_, i_, reason, IcmpError::kBadField,
+                        static_cast<uint16_t>(field - meta_.l3));
+        return false;
+    }
+
+    // RFC 8754 section 4.3.1.1, RFC 8986 section 4.4.
+    bool refuse_header(DropReason reason) {
+        return refuse_field(reason, &place_.header->segments_left);
+    }
+
+    // RFC 8754 section 2.1.2.1. False: it has been refused.
+    bool check_hmac() {
+        const SegmentKeys& keys = context_.domain->keys;
+        const HmacTlv* tlv = place_.header == nullptr ? nullptr : find_hmac(*place_.header);
+        if (tlv == nullptr) return !keys.required || refuse(DropReason::kBadHmac);
+        if (is_authentic(keys, ipv6_of(meta_).source, destination(), *place_.header, *tlv))
+            return true;
+        return refuse_field(DropReason::kBadHmac, &tlv->type);
+    }
+
+    // RFC 8986 section 4.1.1.
+    bool refuse_payload() {
+        drop_with_error(context_, burst_, i_, DropReason::kSegmentPayload,
+                        IcmpError::kBadUpperLayer, meta_.l3_length);
         return false;
     }
 
@@ -172,9 +203,8 @@ class Visit {
             decapsulate(burst_, i_, burst_.vrfs[i_], sid_.next_hop, inner_);
             return false;
         }
-        if (!has(sid_, kSidUsp)) return refuse(DropReason::kSegmentPayload);
+        if (!has(sid_, kSidUsp) || burst_.in->twin == kNoPort) return refuse_payload();
         if (place_.header != nullptr) remove_header();
-        if (burst_.in->twin == kNoPort) return refuse(DropReason::kSegmentPayload);
         to_host(context_, burst_, i_);
         return false;
     }
@@ -182,8 +212,8 @@ class Visit {
     // RFC 8986 sections 4.4 to 4.8.
     bool end_tunnel() {
         if (place_.header != nullptr && place_.header->segments_left != 0)
-            return refuse(DropReason::kSegmentsLeft);
-        if (!carries(sid_, meta_.protocol)) return refuse(DropReason::kSegmentPayload);
+            return refuse_header(DropReason::kSegmentsLeft);
+        if (!carries(sid_, meta_.protocol)) return refuse_payload();
         decapsulate(burst_, i_, sid_.vrf, sid_.next_hop, inner_);
         return false;
     }
@@ -239,7 +269,7 @@ const LocalSid* tunnel_end(const Adjacency& adjacency) {
 // Is there nothing to be looked at before it is taken out of the tunnel?
 bool is_plain(const SrDomain& domain, const LocalSid& end, const PacketMeta& meta) {
     return !meta.has(kFragment | kSegmentRoutingHeader) && carries(end, meta.protocol) &&
-           domain.sources.covers(ipv6_of(meta).source);
+           domain.sources.covers(ipv6_of(meta).source) && !domain.keys.required;
 }
 
 }  // namespace

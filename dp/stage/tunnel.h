@@ -3,6 +3,7 @@
 // the header is put in front of it when everything else is done (encapsulate.cc).
 #pragma once
 
+#include "dp/abi/srv6.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/headers.h"
 #include "dp/packet/path_hash.h"
@@ -10,7 +11,29 @@
 
 #include <rte_prefetch.h>
 
+#include <algorithm>
+#include <cstdint>
+
+struct rte_mbuf;
+
 namespace slash32 {
+
+// The headers that a packet gets, and what is known of it.
+struct Wrapping {
+    const Encapsulation& outer;
+    const Adjacency& link;  // the Ethernet header in front of them
+    PacketKind kind;
+    uint32_t flow_label;  // flow_label() of a hash of its connection
+};
+
+// RFC 6437 section 3: not zero, which says that there is none.
+inline uint32_t flow_label(uint32_t hash) {
+    return std::max<uint32_t>(hash & 0xfffff, 1);
+}
+
+// Puts the headers in front of the packet, in place of its Ethernet header. False: there is not the
+// headroom. REQUIRES: the inner IP header stands in the first buffer.
+bool wrap_packet(rte_mbuf* packet, const Wrapping& with);
 
 // What the flags of the tunnel's adjacency ask for: its use is noted, or control is told of the
 // packet's destination, once a second and within the worker's rate limit.

@@ -1,66 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Segment routing: tunnels, segments of the node, and where the SR domain ends. vm1 and vm2 are in
-// the flat network; of VRF 7, 10.7.0.1 and 2001:db8:7::1 are vm3, with an open filter, and
-// 10.7.0.0/24 and 2001:db8:7::/64 lead into a tunnel.
-#include "tests/cases/packet_case.h"
+// Segment routing: tunnels, and segments of the node.
+#include "tests/cases/segment_lab.h"
 
 namespace slash32::test {
 namespace {
-
-constexpr VrfId kTenant{7};
-constexpr NextHopId kTunnel{20};
-constexpr NextHopId kSid{30};
-constexpr NextHopId kIntoTenant{32};
-
-const char* const kSource = "fc00:0:1::";
-const char* const kPeer = "fc00:0:2::";      // where outer packets come from
-const char* const kRemote = "fc00:0:2:7::";  // a segment of another node
-const char* const kOurs = "fc00:0:1:7::";    // ours, in every case another
-
-SegmentPath path(const std::vector<std::string>& segments, bool reduced = true) {
-    SegmentPath out{.segments = {}, .reduced = reduced};
-    for (const std::string& segment : segments)
-        out.segments.push_back(parse_ip(segment)->ipv6());
-    return out;
-}
-
-TunnelSettings settings() {
-    return {.source = parse_ip(kSource)->ipv6(), .hop_limit = 64, .dscp = {}};
-}
-
-// vm3 in VRF 7, whose other addresses are behind the tunnel.
-void tenant(Lab& lab) {
-    lab.open_domain();
-    PortConfig& vm = lab.port(kVm3);
-    vm.vrf = kTenant;
-    vm.flags = kFilterOpen;
-    for (const char* own : {"10.7.0.1", "2001:db8:7::1"})
-        lab.add_route(own, kHopVm3, kTenant);
-    for (const char* behind : {"10.7.0.0/24", "2001:db8:7::/64"})
-        lab.add_route(behind, kTunnel, kTenant);
-    lab.add_tunnel(kTunnel, path({kRemote}), settings());
-}
-
-std::function<void(Lab&)> by_tunnel(const SegmentPath& path,
-                                    const TunnelSettings& with = settings()) {
-    return [=](Lab& lab) {
-        tenant(lab);
-        lab.add_tunnel(kTunnel, path, with);
-    };
-}
-
-Layer from_vm() {
-    return eth(kVm3Mac, kGatewayMac);
-}
-Layer to_fabric() {
-    return eth(kUplinkMac, kNeighbourMac);
-}
-Layer from_fabric() {
-    return eth(kNeighbourMac, kUplinkMac);
-}
-Layer to_vm3() {
-    return eth(kGatewayMac, kVm3Mac);
-}
 
 std::vector<PacketCase> tunnels() {
     const Layer v4 = ip4("10.7.0.1", "10.7.0.9");
@@ -161,18 +104,6 @@ std::vector<PacketCase> tunnels() {
 
 S32_PACKET_CASES(SegmentTunnels, tunnels());
 
-// A segment of ours, as the only one.
-std::function<void(Lab&)> with_sid(const LocalSid& sid, const char* prefix = "fc00:0:1:7::") {
-    return [=](Lab& lab) {
-        tenant(lab);
-        lab.add_sid(kSid, prefix, sid);
-    };
-}
-
-LocalSid lookup(SidBehavior behavior) {
-    return {.behavior = behavior, .vrf = kTenant};
-}
-
 std::vector<PacketCase> ends_of_tunnels() {
     const Layer v4 = ip4("10.7.0.9", "10.7.0.1");
     const Layer v4_on = ip4("10.7.0.9", "10.7.0.1").ttl(63);
@@ -205,18 +136,29 @@ std::vector<PacketCase> ends_of_tunnels() {
         {"End.DT6 takes IPv6 out of the tunnel", kUplink,
          in(from_fabric() / ip6(kPeer, kOurs) / v6 / udp(1, 2)),
          sent(kVm3, to_vm3() / v6_on / udp(1, 2)), with_sid(lookup(SidBehavior::kEndDt6))},
-        refuse("End.DT4 refuses IPv6", from_fabric() / ip6(kPeer, kOurs) / v6 / udp(1, 2),
-               DropReason::kSegmentPayload, with_sid(lookup(SidBehavior::kEndDt4))),
-        refuse("End.DT6 refuses IPv4", from_fabric() / ip6(kPeer, kOurs) / v4 / udp(1, 2),
-               DropReason::kSegmentPayload, with_sid(lookup(SidBehavior::kEndDt6))),
-        refuse("End.DT46 refuses what is no tunnel", from_fabric() / ip6(kPeer, kOurs) / udp(1, 2),
+        told("End.DT4 refuses IPv6", from_fabric() / ip6(kPeer, kOurs) / v6 / udp(1, 2),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40,
+             with_sid(lookup(SidBehavior::kEndDt4))),
+        told("End.DT6 refuses IPv4", from_fabric() / ip6(kPeer, kOurs) / v4 / udp(1, 2),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40,
+             with_sid(lookup(SidBehavior::kEndDt6))),
+        told("End.DT46 refuses what is no tunnel", from_fabric() / ip6(kPeer, kOurs) / udp(1, 2),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40, dt46),
+        told("End.DT46 refuses what is no tunnel, behind an SRH",
+             from_fabric() / ip6(kPeer, kOurs) / srh(0, {kOurs}) / udp(1, 2),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40 + 24, dt46),
+        told("End.DT46 refuses Ethernet in the tunnel",
+             from_fabric() / ip6(kPeer, kOurs).proto(143) / raw(Bytes(60)),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40, dt46),
+        told("End.DT46 refuses an SRH with segments left",
+             from_fabric() / ip6(kPeer, kOurs) / srh(1, {"fc00:0:5::", kOurs}) / v4 / udp(1, 2),
+             DropReason::kSegmentsLeft, kBadField, kSegmentsLeftAt, dt46),
+        told("End.DT46 refuses an SRH with segments left, behind options",
+             from_fabric() / ip6(kPeer, kOurs) / options6(0) / srh(1, {"fc00:0:5::", kOurs}) / v4 /
+                 udp(1, 2),
+             DropReason::kSegmentsLeft, kBadField, kSegmentsLeftAt + 8, dt46),
+        refuse("no error answers an error", from_fabric() / ip6(kPeer, kOurs) / icmp6(4, 4, 40),
                DropReason::kSegmentPayload, dt46),
-        refuse("End.DT46 refuses Ethernet in the tunnel",
-               from_fabric() / ip6(kPeer, kOurs).proto(143) / raw(Bytes(60)),
-               DropReason::kSegmentPayload, dt46),
-        refuse("End.DT46 refuses an SRH with segments left",
-               from_fabric() / ip6(kPeer, kOurs) / srh(1, {"fc00:0:5::", kOurs}) / v4 / udp(1, 2),
-               DropReason::kSegmentsLeft, dt46),
         refuse(
             "End.DT46 refuses parts of an outer packet",
             from_fabric() / ip6(kPeer, kOurs) / fragment6(0, true) / v4 / udp(1, 2) / raw(Bytes(4)),
@@ -279,17 +221,14 @@ std::vector<PacketCase> ends_of_tunnels() {
          in(from_fabric() / ip6(kPeer, kOurs) / ip6("2001:db8:7::9", "2001:db8:77::1") / udp(1, 2)),
          sent(kVm3, to_vm3() / ip6("2001:db8:7::9", "2001:db8:77::1").ttl(63) / udp(1, 2)),
          with_sid({.behavior = SidBehavior::kEndDx6, .vrf = kTenant, .next_hop = kHopVm3})},
-        refuse("End.DX4 refuses IPv6", from_fabric() / ip6(kPeer, kOurs) / v6 / udp(1, 2),
-               DropReason::kSegmentPayload,
-               with_sid({.behavior = SidBehavior::kEndDx4, .vrf = kTenant, .next_hop = kHopVm3})),
+        told("End.DX4 refuses IPv6", from_fabric() / ip6(kPeer, kOurs) / v6 / udp(1, 2),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40,
+             with_sid({.behavior = SidBehavior::kEndDx4, .vrf = kTenant, .next_hop = kHopVm3})),
     };
 }
 
 S32_PACKET_CASES(SegmentTunnelEnds, ends_of_tunnels());
 
-LocalSid endpoint(uint8_t flavors = 0) {
-    return {.behavior = SidBehavior::kEnd, .flavors = flavors};
-}
 LocalSid compressed(SidBehavior behavior, uint8_t csid_bits) {
     return {.behavior = behavior,
             .flavors = kSidNextCsid,
@@ -356,11 +295,12 @@ std::vector<PacketCase> endpoints() {
              with_sid(endpoint(kSidUsp))(lab);
              lab.add_host_view();
          }},
-        refuse("USP without a host has nobody to give it to", none_left,
-               DropReason::kSegmentPayload, with_sid(endpoint(kSidUsp))),
-        refuse("End refuses the last segment", none_left, DropReason::kSegmentPayload, end),
-        refuse("End refuses what has no SRH", from_fabric() / ip6(kPeer, kOurs) / inner / udp(1, 2),
-               DropReason::kSegmentPayload, end),
+        told("USP without a host has nobody to give it to", none_left, DropReason::kSegmentPayload,
+             kBadUpperLayer, 40 + 24, with_sid(endpoint(kSidUsp))),
+        told("End refuses the last segment", none_left, DropReason::kSegmentPayload, kBadUpperLayer,
+             40 + 24, end),
+        told("End refuses what has no SRH", from_fabric() / ip6(kPeer, kOurs) / inner / udp(1, 2),
+             DropReason::kSegmentPayload, kBadUpperLayer, 40, end),
         {"End.X goes on over its link", kUplink,
          in(from_fabric() / ip6(kPeer, kOurs) / srh(1, {"2001:db8:dead::", kOurs}) / inner /
             udp(1, 2)),
@@ -405,19 +345,19 @@ std::vector<PacketCase> endpoints() {
          in(from_fabric() / ip6(kPeer, "fc00:0:1:e001:dead::") / inner / udp(1, 2)),
          sent(kUplink, to_fabric() / ip6(kPeer, "fc00:0:dead::").ttl(63) / inner / udp(1, 2)),
          with_sid(compressed(SidBehavior::kEndX, 32), "fc00:0:1:e001::/64")},
-        refuse("refuses an SRH that is shorter than its list",
-               from_fabric() / ip6(kPeer, kOurs) / srh(1, {next}).set(4, {3}) / inner / udp(1, 2),
-               DropReason::kBadSegmentHeader, end),
-        refuse("refuses an SRH with more segments left than it has",
-               from_fabric() / ip6(kPeer, kOurs) / srh(3, {next, kOurs}) / inner / udp(1, 2),
-               DropReason::kBadSegmentHeader, end),
-        refuse("refuses an SRH of half a segment",
-               from_fabric() / ip6(kPeer, kOurs) / routing6(4, 0, Bytes(12)) / inner / udp(1, 2),
-               DropReason::kBadSegmentHeader, end),
-        refuse("refuses an SRH whose TLV is too long",
-               from_fabric() / ip6(kPeer, kOurs) /
-                   srh(1, {next, kOurs}, Bytes{5, 7, 0, 0, 0, 0, 0, 0}) / inner / udp(1, 2),
-               DropReason::kBadSegmentHeader, end),
+        told("refuses an SRH that is shorter than its list",
+             from_fabric() / ip6(kPeer, kOurs) / srh(1, {next}).set(4, {3}) / inner / udp(1, 2),
+             DropReason::kBadSegmentHeader, kBadField, kSegmentsLeftAt, end),
+        told("refuses an SRH with more segments left than it has",
+             from_fabric() / ip6(kPeer, kOurs) / srh(3, {next, kOurs}) / inner / udp(1, 2),
+             DropReason::kBadSegmentHeader, kBadField, kSegmentsLeftAt, end),
+        told("refuses an SRH of half a segment",
+             from_fabric() / ip6(kPeer, kOurs) / routing6(4, 0, Bytes(12)) / inner / udp(1, 2),
+             DropReason::kBadSegmentHeader, kBadField, kSegmentsLeftAt, end),
+        told("refuses an SRH whose TLV is too long",
+             from_fabric() / ip6(kPeer, kOurs) /
+                 srh(1, {next, kOurs}, Bytes{5, 7, 0, 0, 0, 0, 0, 0}) / inner / udp(1, 2),
+             DropReason::kBadSegmentHeader, kBadField, kSegmentsLeftAt, end),
         refuse("refuses an SRH that exceeds the packet",
                from_fabric() / ip6(kPeer, kOurs) / srh(1, {next, kOurs}).set(1, {40}),
                DropReason::kBadExtensionHeader, end),
@@ -425,9 +365,13 @@ std::vector<PacketCase> endpoints() {
                from_fabric() / ip6(kPeer, "fc00:0:1:99::") / inner / udp(1, 2),
                DropReason::kUnknownSegment,
                with_sid({.behavior = SidBehavior::kUnknown}, "fc00:0:1::/48")),
-        refuse("ends a path that goes round within the node",
-               from_fabric() / ip6(kPeer, kOurs) / srh(1, {kOurs, kOurs}) / inner / udp(1, 2),
-               DropReason::kSegmentPayload, end),
+        {"ends a path that goes round within the node, which the error quotes as it came to be",
+         kUplink,
+         in(from_fabric() / ip6(kPeer, kOurs) / srh(1, {kOurs, kOurs}) / inner / udp(1, 2)),
+         told("", from_fabric() / ip6(kPeer, kOurs) / srh(0, {kOurs, kOurs}) / inner / udp(1, 2),
+              DropReason::kSegmentPayload, kBadUpperLayer, 40 + 40, end)
+             .expected,
+         end},
         {"forwards what is for another node's segment", kUplink,
          in(from_fabric() / ip6(kPeer, kRemote) / srh(1, {next, kRemote}) / inner / udp(1, 2)),
          sent(kUplink, to_fabric() / ip6(kPeer, kRemote).ttl(63) / srh(1, {next, kRemote}) / inner /
@@ -437,139 +381,6 @@ std::vector<PacketCase> endpoints() {
 }
 
 S32_PACKET_CASES(SegmentEndpoints, endpoints());
-
-std::vector<PacketCase> domain() {
-    const Layer inner = ip4("10.7.0.9", "10.7.0.1");
-    const Layer outside = ip6("2001:db8:100::1", kOurs);
-    const auto dt46 = with_sid(lookup(SidBehavior::kEndDt46));
-    return {
-        {"refuses a VM an SRH", kVm3,
-         in(from_vm() / ip6("2001:db8:7::1", "2001:db8:7::9") / srh(0, {"2001:db8:7::9"}) /
-            udp(1, 2)),
-         dropped(DropReason::kSegmentRouting), dt46},
-        {"refuses a VM a segment of this node", kVm3,
-         in(from_vm() / ip6("2001:db8:7::1", kOurs) / inner / udp(1, 2)),
-         dropped(DropReason::kVmToSegment), dt46},
-        {"refuses a VM a segment of any node", kVm1,
-         in(eth(kVm1Mac, kGatewayMac) / ip6("2001:db8::1", kRemote) / udp(1, 2)),
-         dropped(DropReason::kVmToSegment), dt46},
-        {"refuses tunnels from outside of the domain", kUplink,
-         in(from_fabric() / outside / inner / udp(1, 2)), dropped(DropReason::kOutsideDomain),
-         dt46},
-        {"refuses what is for another node's segment from outside of the domain", kUplink,
-         in(from_fabric() / ip6("2001:db8:100::1", kRemote) / udp(1, 2)),
-         dropped(DropReason::kOutsideDomain), dt46},
-        {"refuses an SRH from outside of the domain", kUplink,
-         in(from_fabric() / ip6("2001:db8:100::1", "2001:db8::1") / srh(0, {"2001:db8::1"}) /
-            udp(1, 2)),
-         dropped(DropReason::kOutsideDomain), dt46},
-        {"leaves others' tunnels alone", kUplink,
-         in(from_fabric() / ip6("2001:db8:100::1", "2001:db8::1") / inner / udp(1, 2)),
-         sent(kVm1, eth(kGatewayMac, kVm1Mac) / ip6("2001:db8:100::1", "2001:db8::1").ttl(63) /
-                        inner / udp(1, 2)),
-         dt46},
-    };
-}
-
-S32_PACKET_CASES(SegmentDomain, domain());
-
-// What the fabric says of tunnelled packets. Its routers are outside of the SR domain.
-std::vector<PacketCase> errors() {
-    const char* const router = "2001:db8:100::9";
-    const auto says = [&](const char* to, const Layer& icmp, const Packet& quoted) {
-        return in(from_fabric() / ip6(router, to) / icmp / raw(quoted.payload()));
-    };
-    const Packet ours = to_fabric() / ip6(kSource, kRemote) / ip4("10.7.0.1", "10.7.0.9") /
-                        udp(1, 2) / raw(counting(9));
-    const Packet theirs = to_fabric() / ip6(kPeer, kRemote) / ip4("10.7.0.1", "10.7.0.9") /
-                          udp(1, 2) / raw(counting(9));
-    const Packet elsewhere = to_fabric() / ip6(kSource, "2001:db8:9::1") /
-                             ip4("10.7.0.1", "10.7.0.9") / udp(1, 2) / raw(counting(9));
-    const Packet little = to_fabric() / ip6(kSource, kRemote) / raw(counting(19));
-    return {
-        {"control hears that a tunnelled packet was too big", kUplink,
-         says(kSource, icmp6(2, 0, 1400), ours), punted(), tenant},
-        {"control hears that a tunnelled packet did not arrive", kUplink,
-         says(kSource, icmp6(1, 0), ours), punted(), tenant},
-        {"control hears that a tunnelled packet's hop limit ran out", kUplink,
-         says(kSource, icmp6(3, 0), ours), punted(), tenant},
-        {"control does not hear of echoes", kUplink, says(kSource, icmp6(129, 0), ours),
-         dropped(DropReason::kOutsideDomain), tenant},
-        {"control does not hear of others' tunnels", kUplink, says(kSource, icmp6(1, 0), theirs),
-         dropped(DropReason::kOutsideDomain), tenant},
-        {"control does not hear of what was in no tunnel", kUplink,
-         says(kSource, icmp6(1, 0), elsewhere), dropped(DropReason::kOutsideDomain), tenant},
-        {"control does not hear of errors that quote too little", kUplink,
-         says(kSource, icmp6(1, 0), little), dropped(DropReason::kOutsideDomain), tenant},
-        {"errors about tunnels come by uplinks", kVm3,
-         in(from_vm() / ip6("2001:db8:7::1", kSource) / icmp6(1, 0) / raw(ours.payload())),
-         dropped(DropReason::kVmToSegment), tenant},
-    };
-}
-
-S32_PACKET_CASES(TunnelErrors, errors());
-
-// A gateway: the tenant's other addresses, and 192.0.2.0/24, are by the routes of VRF 0, which have
-// the tenant's for 10.7.0.1.
-void gateway(Lab& lab) {
-    tenant(lab);
-    lab.adjacency(kTunnel) = Adjacency{.kind = AdjacencyKind::kVrf, .vrf = VrfId{0}};
-    lab.add_route("192.0.2.0/24", kTunnel, kTenant);
-    lab.adjacency(kIntoTenant) = Adjacency{.kind = AdjacencyKind::kVrf, .vrf = kTenant};
-    lab.add_route("10.7.0.1", kIntoTenant);
-    lab.add_sid(kSid, kOurs, lookup(SidBehavior::kEndDt46));
-}
-
-std::vector<PacketCase> between_vrfs() {
-    const Layer out = ip4("10.7.0.1", "192.0.2.9");
-    // An ICMP error, about which there is none.
-    const Layer unanswered = icmp4(3, 1);
-    const Layer quoted = raw((to_vm3() / ip4("192.0.2.9", "10.7.0.9") / udp(1, 2)).payload());
-    return {
-        {"a route leads by those of another VRF", kVm3, in(from_vm() / out / udp(1, 2)),
-         sent(kUplink, to_fabric() / ip4("10.7.0.1", "192.0.2.9").ttl(63) / udp(1, 2)),
-         [](Lab& lab) {
-             gateway(lab);
-             lab.add_route("192.0.2.0/24", kHopUplink);
-         }},
-        {"a route of VRF 0 leads into a tenant's", kUplink,
-         in(from_fabric() / ip4("192.0.2.9", "10.7.0.1") / udp(1, 2)),
-         sent(kVm3, to_vm3() / ip4("192.0.2.9", "10.7.0.1").ttl(63) / udp(1, 2)), gateway},
-        {"what comes in a tunnel leaves by the routes of another VRF", kUplink,
-         in(from_fabric() / ip6(kPeer, kOurs) / ip4("10.7.0.9", "192.0.2.9") / udp(1, 2)),
-         sent(kUplink, to_fabric() / ip4("10.7.0.9", "192.0.2.9").ttl(63) / udp(1, 2)),
-         [](Lab& lab) {
-             gateway(lab);
-             lab.add_route("192.0.2.0/24", kHopUplink);
-         }},
-        {"routes that lead round and round lead nowhere", kVm3, in(from_vm() / out / udp(1, 2)),
-         refused(DropReason::kNoRoute, kVm3,
-                 to_vm3() / ip4("10.0.0.254", "10.7.0.1").tos(0xc0).df() / icmp4(3, 0) /
-                     raw((from_vm() / out / udp(1, 2)).payload())),
-         [](Lab& lab) {
-             gateway(lab);
-             lab.add_route("192.0.2.0/24", kIntoTenant);
-         }},
-        {"a route of another VRF is not one to the host", kUplink,
-         in(from_fabric() / ip6(kPeer, kOurs) / ip4("10.7.0.9", "192.0.2.9") / unanswered / quoted),
-         dropped(DropReason::kHostAddress),
-         [](Lab& lab) {
-             gateway(lab);
-             lab.add_host_view();
-             lab.add_route("192.0.2.9", kHopHost);
-         }},
-        {"a route of another VRF is not one to a segment", kUplink,
-         in(from_fabric() / ip6(kPeer, kOurs) / ip6("2001:db8:7::9", "fc00:0:1:8::") / udp(1, 2)),
-         dropped(DropReason::kUnknownSegment),
-         [](Lab& lab) {
-             gateway(lab);
-             lab.add_route("fc00::/32", kTunnel, kTenant);
-             lab.add_sid(NextHopId{31}, "fc00:0:1:8::", lookup(SidBehavior::kEndDt46));
-         }},
-    };
-}
-
-S32_PACKET_CASES(BetweenVrfs, between_vrfs());
 
 }  // namespace
 }  // namespace slash32::test

@@ -9,7 +9,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 from support import GATEWAY_MAC, until
-from support.fabric import TOR6
+from support.fabric import HOST6, TOR6
 from support.overlay import GATEWAY, TENANTS, Overlay, address, sid
 from support.routing import Frr
 
@@ -88,31 +88,76 @@ def test_security_group_sees_the_inner_packet(overlay):
         daemon.call("sg.delete", name="from-a1")
 
 
-def test_tenants_meet_at_a_gateway_alone(overlay):
-    """Two machines of one hypervisor in different tenants: only by way of the other hypervisor, and only once that
-    has routes between the two."""
-    here, there = (hypervisor.lab for hypervisor in overlay.hypervisors)
+class Neighbors:
+    """Two machines of one hypervisor in different tenants, whose routes to each other lead to the other hypervisor:
+    their gateway, once it has routes between the two."""
+
     ours = {"a": "10.17.0.1", "b": "10.18.0.1"}
-    machines = {tenant: here.machine(91 + n, [f"{one}/24"], gateways=[one[:-1] + "254"], vrf=TENANTS[tenant])
-                for n, (tenant, one) in enumerate(ours.items())}
-    for tenant, other in (("a", "b"), ("b", "a")):
-        here.daemon.call("route.apply", routes=[
-            {"vrf": TENANTS[tenant], "prefixes": [f"{ours[other]}/32"], "next_hop": {"segments": [sid(2, tenant)]}}])
-        there.daemon.call("route.apply", routes=[
-            {"vrf": TENANTS[tenant], "prefixes": [f"{ours[tenant]}/32"], "next_hop": {"segments": [sid(1, tenant)]}}])
+    pairs = (("a", "b"), ("b", "a"))
+
+    def __init__(self, overlay):
+        here, self.there = (hypervisor.lab for hypervisor in overlay.hypervisors)
+        self.here = here
+        self.machines = {
+            tenant: here.machine(91 + n, [f"{one}/24"], gateways=[one[:-1] + "254"], vrf=TENANTS[tenant])
+            for n, (tenant, one) in enumerate(self.ours.items())}
+        for tenant, other in self.pairs:
+            self.route(here, tenant, other, {"segments": [sid(2, tenant)]})
+            self.route(self.there, tenant, tenant, {"segments": [sid(1, tenant)]})
+
+    def route(self, lab, tenant, to, next_hop):
+        lab.daemon.call("route.apply", routes=[
+            {"vrf": TENANTS[tenant], "prefixes": [f"{self.ours[to]}/32"], "next_hop": next_hop}])
+
+    def join(self):
+        for tenant, other in self.pairs:
+            self.route(self.there, tenant, other, {"vrf": TENANTS[other]})
+
+    def part(self):
+        self.there.daemon.call("route.delete", routes=[
+            {"vrf": TENANTS[tenant], "prefixes": [f"{self.ours[other]}/32"]} for tenant, other in self.pairs])
+
+
+@pytest.fixture(scope="module")
+def neighbors(overlay):
+    return Neighbors(overlay)
+
+
+def test_tenants_meet_at_a_gateway_alone(neighbors):
+    """Only by way of the gateway, and only while that has routes between the two."""
+    ours, machines, here = neighbors.ours, neighbors.machines, neighbors.here
     assert "Net Unreachable" in machines["a"].run("ping", "-n", "-c", 1, "-W", 2, ours["b"], check=False).stdout
-    for tenant, other in (("a", "b"), ("b", "a")):
-        there.daemon.call("route.apply", routes=[
-            {"vrf": TENANTS[tenant], "prefixes": [f"{ours[other]}/32"], "next_hop": {"vrf": TENANTS[other]}}])
-    for tenant, other in (("a", "b"), ("b", "a")):
+    neighbors.join()
+    for tenant, other in neighbors.pairs:
         machines[tenant].ping(ours[other], 3)
     here.daemon.call("route.apply", routes=[
         {"vrf": TENANTS["a"], "prefixes": ["198.51.100.0/24"], "next_hop": {"vrf": 0}}])
     explained = here.daemon.call("explain", port=machines["a"].port, src=ours["a"], dst="198.51.100.1", proto="udp")
     route = next(step["detail"] for step in explained["steps"] if step["stage"] == "route")
     assert route.startswith("198.51.100.0/24 leads to the routes of VRF 0; "), explained
-    there.daemon.call("route.delete", routes=[{"vrf": TENANTS["a"], "prefixes": [f"{ours['b']}/32"]}])
+    neighbors.part()
     assert " 0 received" in machines["a"].run("ping", "-n", "-c", 2, "-i", 0.05, "-W", 1, ours["b"], check=False).stdout
+
+
+def test_gateway_passes_on_what_the_fabric_says(overlay, neighbors):
+    """The way from the gateway to b takes 1,400 bytes. The fabric tells the gateway, whose tunnel it is, and that
+    tells a, who is behind a tunnel itself."""
+    a, b = neighbors.machines["a"], neighbors.ours["b"]
+    for tor, address6 in zip(overlay.tors, HOST6):
+        tor.ip("-6", "route", "add", f"{sid(1, 'b')}/128", "via", address6, "mtu", "1400")
+    neighbors.join()
+    try:
+        a.ping(b)
+
+        def learns():
+            out = a.run("ping", "-n", "-c", 1, "-W", 1, "-M", "do", "-s", 1400, b, check=False).stdout
+            return re.search(r"mtu ?= ?1360", out)
+
+        until(learns, "the smaller MTU at the sender", 10)
+    finally:
+        neighbors.part()
+        for tor in overlay.tors:
+            tor.ip("-6", "route", "del", f"{sid(1, 'b')}/128")
 
 
 def test_miss_goes_by_the_gateway_until_a_rule_is_there(overlay):

@@ -149,7 +149,7 @@ uint64_t total(const PortCounters& counters) {
 
 }  // namespace
 
-Lab::Lab() {
+Lab::Lab(size_t flow_entries) {
     Environment& env = environment();
     env.clear();
     reclaimer_ = std::make_unique<ImmediateReclaimer>();
@@ -163,7 +163,7 @@ Lab::Lab() {
     auto sets = AddressSets::create(mapped_memory(), *reclaimer_, *generations_);
     if (!sets) stop("address sets");
     sets_ = std::move(*sets);
-    auto flows = FlowMemory::create(FlowSizes{.flows = kLabFlows, .workers = 1}, mapped_memory());
+    auto flows = FlowMemory::create(FlowSizes{.flows = flow_entries, .workers = 1}, mapped_memory());
     if (!flows) stop("flow table");
     flow_memory_ = std::move(*flows);
 

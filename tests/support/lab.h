@@ -9,7 +9,8 @@
 //                                 2001:db8:100::/48 through one neighbour
 //
 // vm1 has the allowed pairs 10.0.0.100 and 2001:db8::100, which vm2 holds now, and 10.9.0.0/24.
-// A test may give a port a policy; from then on flows are tracked, kLabFlows at a time.
+// A test may give a port a policy; from then on flows are tracked, kLabFlows at a time unless it
+// asks for more.
 //
 // 203.0.113.0/26 is a blackhole, .64/26 unreachable, .128/26 behind an unknown neighbour, .192/26
 // behind a port that is gone; 2001:db8:bad:0::/64 to :3::/64 are the same.
@@ -111,7 +112,7 @@ struct RunResult {
 
 class Lab {
   public:
-    Lab();
+    explicit Lab(size_t flows = kLabFlows);
     ~Lab();
     Lab(const Lab&) = delete;
     Lab& operator=(const Lab&) = delete;
@@ -124,6 +125,7 @@ class Lab {
     // The SR domain is fc00::/32 from now on, this node's locator fc00:0:1::/48; what else is of
     // fc00::/32 leads to the uplink's neighbour.
     void open_domain();
+    SrDomain& domain() { return domain_; }
     // REQUIRES: open_domain().
     void add_tunnel(NextHopId id, const SegmentPath& path, const TunnelSettings& settings);
     void add_sid(NextHopId id, std::string_view prefix, const LocalSid& sid);

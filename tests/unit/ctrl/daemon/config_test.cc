@@ -120,6 +120,14 @@ TEST_F(ConfigTest, RefusesNamingTheLineOrTheOption) {
         {"[srv6]\nlocator = \"fc00:0:1::/48\"\nsources = [\"x\"]", "srv6.sources", "\"x\""},
         {"[srv6]\nlocator = \"fc00:0:1::/48\"\ndscp = \"64\"", "srv6.dscp", "0 to 63"},
         {"[srv6]\nlocator = \"fc00:0:1::/48\"\nhop_limit = 256", "srv6.hop_limit", "0 to 255"},
+        {"[srv6]\nhmac_keys = [\"id=1;file=/x\"]", "srv6.locator", "required"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nhmac_keys = [\"id=0;file=/x\"]", "srv6.hmac_keys",
+         "is not id="},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nhmac_keys = [\"id=1;file=/no/such\"]",
+         "srv6.hmac_keys", "cannot read /no/such"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nhmac_sign = 1", "srv6.hmac_sign", "no key 1"},
+        {"[srv6]\nlocator = \"fc00:0:1::/48\"\nhmac_require = true", "srv6.hmac_require",
+         "needs keys"},
     };
     for (const BadCase& bad : cases) {
         const auto config = read(bad.text);

@@ -162,7 +162,7 @@ TEST_F(TunnelTest, BelievesInASmallerMtuForAWhile) {
     EXPECT_EQ(at_worker(tunnel).mtu, 1500 - 40);
 }
 
-TEST_F(TunnelTest, FindsTheVmWhosePacketWentIn) {
+TEST_F(TunnelTest, FindsWhoseItsPacketWas) {
     const Ip6 segment = parse_ip("fc00:0:2:7::")->ipv6();
     PortIntent vm;
     vm.name = "vm1";
@@ -179,8 +179,9 @@ TEST_F(TunnelTest, FindsTheVmWhosePacketWentIn) {
     ASSERT_TRUE(plane_->set_route(kTenant, *parse_prefix("10.7.0.2/32"), tunnel));
     const auto found = find("10.7.0.1", "10.7.0.2");
     ASSERT_TRUE(found);
-    EXPECT_EQ(found->port, port);
-    EXPECT_EQ(found->destination, vm.mac);
+    EXPECT_EQ(found->link.port, port);
+    EXPECT_EQ(found->link.destination, vm.mac);
+    EXPECT_EQ(found->tunnel, nullptr);
     EXPECT_FALSE(find("10.7.0.1", "10.7.0.3"));
     EXPECT_FALSE(find("10.7.0.9", "10.7.0.2"));  // no VM of ours
 
@@ -192,6 +193,50 @@ TEST_F(TunnelTest, FindsTheVmWhosePacketWentIn) {
     plane_->remove_route(kTenant, *parse_prefix("10.7.0.2/32"));
     plane_->release_next_hop(tunnel);
     EXPECT_FALSE(find("10.7.0.1", "10.7.0.2"));
+}
+
+// At a gateway: into tenant 8, from tenant 7 behind a tunnel and from the world behind an uplink.
+TEST_F(TunnelTest, FindsTheSenderBehindAGateway) {
+    constexpr VrfId kOther{8};
+    const auto into = [&](VrfId vrf) {
+        NextHopSpec spec;
+        spec.kind = NextHopSpec::Kind::kVrf;
+        spec.vrf = vrf;
+        return *plane_->acquire_next_hop(spec);
+    };
+    const auto route = [&](VrfId vrf, const char* prefix, NextHopId hop) {
+        ASSERT_TRUE(plane_->set_route(vrf, *parse_prefix(prefix), hop));
+    };
+    route(kOther, "10.8.0.0/24", acquire({{"fc00:0:2:8::", 1}}));
+    const auto find = [&](const char* src) {
+        return plane_->find_tunnel_sender(parse_ip("fc00:0:2:8::")->ipv6(), *parse_ip(src),
+                                          *parse_ip("10.8.0.1"));
+    };
+    route(kOther, "0.0.0.0/0", into(VrfId{0}));
+    EXPECT_FALSE(find("198.51.100.1"));
+    const NextHopId up0 = over(0);
+    plane_->set_neighbor(uplinks_[0], *parse_ip("192.0.2.0"), Mac{{2, 0, 0, 0, 0, 9}});
+    lead("198.51.100.0/24", up0);
+    ASSERT_TRUE(find("198.51.100.1"));
+    EXPECT_EQ(find("198.51.100.1")->link.port, uplinks_[0]);
+    EXPECT_EQ(find("198.51.100.1")->tunnel, nullptr);
+
+    route(kOther, "10.7.0.0/24", into(kTenant));
+    EXPECT_FALSE(find("10.7.0.1"));
+    const NextHopId tunnel = acquire({{"fc00:0:3:7::", 1}, {"fc00:0:3:9::", 1}});
+    route(kTenant, "10.7.0.0/24", tunnel);
+    EXPECT_FALSE(find("10.7.0.1"));  // no route leads to its segment
+    lead("fc00:0:3::/48", up0);
+    const auto behind = find("10.7.0.1");
+    ASSERT_TRUE(behind);
+    EXPECT_EQ(behind->link.port, uplinks_[0]);
+    ASSERT_NE(behind->tunnel, nullptr);
+    EXPECT_EQ(behind->tunnel->length, 40);
+
+    // Routes that go round.
+    route(kOther, "10.9.0.0/24", into(kTenant));
+    route(kTenant, "10.9.0.0/24", into(kOther));
+    EXPECT_FALSE(find("10.9.0.1"));
 }
 
 TEST_F(TunnelTest, FollowsTheGroupThatItsRouteLeadsTo) {

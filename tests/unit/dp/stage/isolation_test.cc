@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Nothing of a tenant is seen by another. A hundred tenants with the same addresses and MACs, each
 // with a VM on either of two nodes; both nodes are this one router, whose tunnels come back to it
-// over its uplink. Random packets of random VMs, and all that comes of them.
+// over its uplink. Random packets of random VMs, and all that comes of them: once with open
+// filters, and once with security groups, whose connections have the same addresses and ports, too.
 //
 //     vm of tenant T on node N: 10.7.0.N, 2001:db8:7::N, VRF 100 (N - 1) + T, segment fc00:0:N:T::
 #include "dp/packet/headers.h"
@@ -34,6 +35,7 @@ constexpr unsigned kNodes = 2;
 constexpr unsigned kFirstId = 100;       // of ports and next hops to VMs
 constexpr unsigned kFirstTunnel = 1000;  // of next hops
 constexpr unsigned kFirstSid = 2000;
+constexpr size_t kFlows = 1 << 16;          // more than all VMs have connections
 constexpr uint8_t kHops[] = {1, 2, 3, 64};  // that packets may take
 constexpr unsigned kTimesAround = 4;        // that a packet and its answers may take the uplink
 
@@ -108,7 +110,9 @@ std::vector<Bytes> frames_of(const Place& vm) {
     return frames;
 }
 
-class IsolationTest : public ::testing::Test {
+enum class Filter : uint8_t { kOpen, kGroups };
+
+class IsolationTest : public ::testing::TestWithParam<Filter> {
   protected:
     struct Frame {
         PortId port;
@@ -121,6 +125,7 @@ class IsolationTest : public ::testing::Test {
     void SetUp() override {
         lab_.open_domain();
         lab_.set_icmp_rate(1'000'000'000, 1'000'000'000);
+        if (GetParam() == Filter::kGroups) set_up_groups();
         for (const Place& place : places())
             add(place);
         uplink_.frames = &frames_;
@@ -131,6 +136,18 @@ class IsolationTest : public ::testing::Test {
     void TearDown() override {
         for (const Place& place : places())
             lab_.context().ports[place.port().value()] = nullptr;
+    }
+
+    // Whatever a VM sends, and whatever comes to it.
+    void set_up_groups() {
+        using enum PolicyDirection;
+        const std::vector<PolicyRule> rules{any(kEgress), any(kEgress, Family::kIpv6),
+                                            any(kIngress), any(kIngress, Family::kIpv6)};
+        auto compiled = compile_policy(rules, 1);
+        ASSERT_TRUE(compiled.has_value());
+        policy_ = std::move(*compiled);
+        lab_.context().policy_ports = kNodes * kTenants;
+        lab_.generations().raise_epoch();
     }
 
     static uint16_t take(TxPort& port, WorkerId, rte_mbuf** packets, uint16_t n) {
@@ -160,6 +177,8 @@ class IsolationTest : public ::testing::Test {
         config.mac = place.mac();
         config.tx = &sink;
         config.gateways[0] = config.gateway4 = parse_ip("10.7.0.254")->ipv4();
+        config.policy = policy_.get();
+        if (config.policy != nullptr) config.flags &= static_cast<uint16_t>(~kFilterOpen);
         config.source_count = 0;
         for (const std::string& own : {place.ip4(), place.ip6()}) {
             config.sources[config.source_count++] =
@@ -256,7 +275,8 @@ class IsolationTest : public ::testing::Test {
         ASSERT_EQ(std::string(at, at + static_cast<ptrdiff_t>(from.mark().size())), from.mark());
     }
 
-    Lab lab_;
+    Lab lab_{kFlows};
+    PolicyPtr policy_;  // of every VM, if they have groups
     std::array<PortConfig, kNodes * kTenants> configs_;
     std::array<Sink, kNodes * kTenants> sinks_;
     Sink uplink_;
@@ -267,7 +287,7 @@ class IsolationTest : public ::testing::Test {
     size_t answered_ = 0;   // to the sender itself
 };
 
-TEST_F(IsolationTest, NothingOfATenantIsSeenByAnother) {
+TEST_P(IsolationTest, NothingOfATenantIsSeenByAnother) {
     std::mt19937 random(1);
     const std::vector<Place> all = places();
     for (unsigned sent = 0; sent < kPackets && !HasFailure(); sent += kBurstSize) {
@@ -282,7 +302,19 @@ TEST_F(IsolationTest, NothingOfATenantIsSeenByAnother) {
     EXPECT_GT(tunnelled_, kPackets / 10);
     EXPECT_GT(delivered_, kPackets / 20);
     EXPECT_GT(answered_, kPackets / 10);
+    // Each VM's connections are its own: to its peer alone there are six, by protocol and family.
+    const size_t connections = lab_.flow_count();
+    if (GetParam() == Filter::kOpen) {
+        EXPECT_EQ(connections, 0u);
+    } else {
+        EXPECT_GE(connections, 6u * kNodes * kTenants);
+    }
 }
+
+INSTANTIATE_TEST_SUITE_P(Filters, IsolationTest, testing::Values(Filter::kOpen, Filter::kGroups),
+                         [](const auto& filter) {
+                             return filter.param == Filter::kOpen ? "Open" : "SecurityGroups";
+                         });
 
 }  // namespace
 }  // namespace slash32::test

@@ -14,7 +14,7 @@ def run(context):
         context.report.skipped("fuzz", "clang++-14 is not installed")
         return
     directory = context.build / "fuzz"
-    options = ["-Doptimization=1", "-Ddebug=true", "-Db_lto=false", "-Db_ndebug=false",
+    options = ["-Doptimization=1", *meson.LINES_ONLY, "-Db_lto=false", "-Db_ndebug=false",
                "-Db_sanitize=address,undefined", "-Db_lundef=false"]
     meson.configure(context, directory, options, meson.clang())
     fuzzers = {name: target for name, target in meson.targets(directory).items()

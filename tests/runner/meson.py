@@ -7,6 +7,8 @@ import shutil
 
 from . import process
 
+# As much debugging information as a stack trace shows.
+LINES_ONLY = ["-Ddebug=false", "-Dc_args=-gline-tables-only", "-Dcpp_args=-gline-tables-only"]
 BUILD_LIMIT = 1500  # seconds; two slow cores, nothing cached
 
 

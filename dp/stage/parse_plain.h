@@ -23,13 +23,16 @@ namespace slash32 {
 // Of the packets of one port. Thread safety: immutable.
 class PlainParser {
   public:
+    // The bytes of the shortest one.
+    static constexpr uint32_t kLeast = sizeof(Ipv4Header) + sizeof(UdpHeader);
+
     explicit PlainParser(const PortConfig& in) : router_mac_(in.router_mac.number() << 16) {}
 
     // kIpv4 or kIpv6, with meta filled and the link's padding cut off; kUnknown, and the packet as
     // it was, where it is not plain.
     PacketKind parse(rte_mbuf* packet, PacketMeta& meta) const {
         const uint32_t length = packet->data_len;
-        if (packet->nb_segs != 1 || (packet->ol_flags & kRequests) != 0 || length < kShortest)
+        if (packet->nb_segs != 1 || (packet->ol_flags & kRequests) != 0 || length < kL2 + kLeast)
             return PacketKind::kUnknown;
         auto* l3 = rte_pktmbuf_mtod_offset(packet, uint8_t*, kL2);
         const uint64_t destination = load(l3 - kL2);  // and two bytes of the source
@@ -51,10 +54,30 @@ class PlainParser {
         return kind;
     }
 
+    // An IPv4 packet of `available` bytes at most, whatever it stands in. False, and nothing said
+    // of it, where it is not plain. REQUIRES: kLeast bytes.
+    static bool parse_ipv4(uint8_t* l3, uint32_t available, PacketMeta& meta) {
+        const auto& ip = *reinterpret_cast<const Ipv4Header*>(l3);
+        const uint32_t total = ip.total_length.host();
+        constexpr uint8_t kWithoutOptions = 0x45;
+        constexpr Be16 kPart{kIpv4MoreFragments | kIpv4OffsetMask};
+        return ip.version_ihl == kWithoutOptions && total <= available &&
+               (ip.fragment.get().raw() & kPart.raw()) == 0 && ipv4_header_residue(ip) == 0 &&
+               is_ordinary_ipv4(l3[12]) && is_ordinary_ipv4(l3[16]) &&
+               parse_transport<PacketKind::kIpv4, sizeof ip>(l3, total, ip.protocol, meta);
+    }
+
+    // The same of an IPv6 packet, whose length field says whether the header is whole.
+    static bool parse_ipv6(uint8_t* l3, uint32_t available, PacketMeta& meta) {
+        const auto& ip = *reinterpret_cast<const Ipv6Header*>(l3);
+        const uint32_t total = sizeof ip + ip.payload_length.host();
+        return l3[0] >> 4 == 6 && total <= available && is_ordinary_ipv6(ip.source.bytes[0]) &&
+               is_ordinary_ipv6(ip.destination.bytes[0]) &&
+               parse_transport<PacketKind::kIpv6, sizeof ip>(l3, total, ip.next_header, meta);
+    }
+
   private:
     static constexpr uint32_t kL2 = sizeof(EthernetHeader);
-    // The least that an IPv4 packet may be here; of IPv6 its length field is asked.
-    static constexpr uint32_t kShortest = kL2 + sizeof(Ipv4Header) + sizeof(UdpHeader);
     // A tag, a segment to be cut, a checksum that is bad or not filled: "none" has the bit of
     // "bad".
     static constexpr uint64_t kRequests = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED |
@@ -70,26 +93,6 @@ class PlainParser {
         uint64_t value;
         std::memcpy(&value, at, sizeof value);
         return value;
-    }
-
-    // `available` bytes of the packet from `l3` on.
-    static bool parse_ipv4(uint8_t* l3, uint32_t available, PacketMeta& meta) {
-        const auto& ip = *reinterpret_cast<const Ipv4Header*>(l3);
-        const uint32_t total = ip.total_length.host();
-        constexpr uint8_t kWithoutOptions = 0x45;
-        constexpr Be16 kPart{kIpv4MoreFragments | kIpv4OffsetMask};
-        return ip.version_ihl == kWithoutOptions && total <= available &&
-               (ip.fragment.get().raw() & kPart.raw()) == 0 && ipv4_header_residue(ip) == 0 &&
-               is_ordinary_ipv4(l3[12]) && is_ordinary_ipv4(l3[16]) &&
-               parse_transport<PacketKind::kIpv4, sizeof ip>(l3, total, ip.protocol, meta);
-    }
-
-    static bool parse_ipv6(uint8_t* l3, uint32_t available, PacketMeta& meta) {
-        const auto& ip = *reinterpret_cast<const Ipv6Header*>(l3);
-        const uint32_t total = sizeof ip + ip.payload_length.host();
-        return l3[0] >> 4 == 6 && total <= available && is_ordinary_ipv6(ip.source.bytes[0]) &&
-               is_ordinary_ipv6(ip.destination.bytes[0]) &&
-               parse_transport<PacketKind::kIpv6, sizeof ip>(l3, total, ip.next_header, meta);
     }
 
     // `total` bytes of the packet, an IP header of kHeader bytes among them.

@@ -52,8 +52,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// While something waits for workers, in case a doorbell is late: a grace period rings none.
-constexpr auto kPollInterval = 500us;
+// While something waits for workers, in case a doorbell is late: a grace period rings none, and is
+// mostly over at once.
+constexpr std::chrono::microseconds kFirstPoll = 30us;
+constexpr std::chrono::microseconds kPollInterval = 500us;
 constexpr auto kAgeInterval = 1s;
 
 rpc::ServerOptions server_options(const Config& config) {
@@ -157,6 +159,7 @@ struct Daemon::Parts {
     asio::signal_set hangup;
     asio::steady_timer poll_timer;
     bool poll_scheduled = false;
+    std::chrono::microseconds poll_after = kFirstPoll;
     asio::steady_timer watchdog;
     std::unique_ptr<IdleRoutes> idle_routes;
     std::unique_ptr<TunnelErrors> tunnel_errors;
@@ -477,13 +480,15 @@ void Daemon::Parts::on_doorbell() {
 void Daemon::Parts::schedule_poll() {
     if (poll_scheduled) return;
     poll_scheduled = true;
-    poll_timer.expires_after(kPollInterval);
+    poll_timer.expires_after(poll_after);
     poll_timer.async_wait([this](const asio::error_code& error) {
         poll_scheduled = false;
         if (error) return;
         dataplane.publisher().poll();
         dataplane.reclaimer().poll();
-        if (!dataplane.publisher().idle() || dataplane.reclaimer().pending() > 0) schedule_poll();
+        const bool waits = !dataplane.publisher().idle() || dataplane.reclaimer().pending() > 0;
+        poll_after = waits ? std::min(2 * poll_after, kPollInterval) : kFirstPoll;
+        if (waits) schedule_poll();
     });
 }
 

@@ -19,7 +19,7 @@ constexpr uint32_t kL2 = sizeof(EthernetHeader);
 
 // Writes Ethernet and outer headers into the first bytes of the packet. REQUIRES: the inner one
 // stands behind them.
-void write_headers(rte_mbuf* packet, const Wrapping& with) {
+[[gnu::always_inline]] inline void write_headers(rte_mbuf* packet, const Wrapping& with) {
     const Encapsulation& outer = with.outer;
     auto* ethernet = rte_pktmbuf_mtod(packet, EthernetHeader*);
     auto* l3 = reinterpret_cast<uint8_t*>(ethernet + 1);
@@ -37,7 +37,10 @@ void write_headers(rte_mbuf* packet, const Wrapping& with) {
     auto& ip = *reinterpret_cast<Ipv6Header*>(l3);
     // RFC 6040 section 4.1, normal mode: the inner mark is copied.
     const uint32_t copied = outer.copies_dscp ? inner_class : inner_class & kEcnMask;
-    ip.version_class_flow = Be32{ip.version_class_flow.host() | copied << 20 | with.flow_label};
+    // From where the bytes come, not from where they have just been written.
+    const auto& prebuilt = *reinterpret_cast<const Ipv6Header*>(outer.bytes.data());
+    ip.version_class_flow =
+        Be32{prebuilt.version_class_flow.host() | copied << 20 | with.flow_label};
     ip.payload_length = Be16{static_cast<uint16_t>(packet->pkt_len - kL2 - sizeof ip)};
     l3[outer.next_header_at] = with.kind == PacketKind::kIpv4 ? kProtoIpv4 : kProtoIpv6;
     ip.hop_limit = outer.hop_limit;

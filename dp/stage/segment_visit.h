@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 
 namespace slash32 {
 
@@ -64,9 +65,11 @@ inline void steer(WorkerContext& context, Burst& burst, unsigned i, NextHopId ho
 
 // Takes the outer headers off. The Ethernet header stands before the inner packet then.
 inline void strip_outer(rte_mbuf* packet, const PacketMeta& meta) {
-    const EthernetHeader outer = ethernet_before(meta);
+    // Straight from one place to the other, an IPv6 header apart: a copy on the stack would be read
+    // back in other words than it was written in, which stalls the core.
+    const EthernetHeader& outer = ethernet_before(meta);
     auto* ethernet = reinterpret_cast<EthernetHeader*>(rte_pktmbuf_adj(packet, meta.l3_length));
-    *ethernet = outer;
+    std::memcpy(ethernet, &outer, sizeof outer);
     ethernet->type = meta.protocol == kProtoIpv4 ? kEtherIpv4 : kEtherIpv6;
     // What the device has found out is of the outer headers, or said to be.
     packet->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);

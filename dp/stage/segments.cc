@@ -162,7 +162,7 @@ void process_segments(WorkerContext& context, Burst& burst) {
     for_each_packet(burst.live & burst.ipv6, [&](unsigned i) {
         const PacketMeta& meta = burst.meta[i];
         if (!concerns_segments(*context.domain, meta)) return;
-        rte_prefetch0(meta.l3 + meta.l3_length + sizeof(Ipv4Header));
+        rte_prefetch0_write(meta.l3 + meta.l3_length + sizeof(Ipv4Header));
         mask |= 1u << i;
         const Ipv6Header& ip = ipv6_of(meta);
         if (last != nullptr && is_same_way(ip, *last)) return;

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 
 namespace slash32 {
 
@@ -76,14 +75,20 @@ void visit_members(const RuleIntent& rule, Visit&& visit) {
     }
 }
 
-// Appends a member and a comma.
+// Appends a member and a comma, of tens of thousands in a large group.
 struct Member {
     std::string& out;
-    void operator()(const char* key, unsigned value) const {
-        fmt::format_to(std::back_inserter(out), R"("{}":{},)", key, value);
+    void operator()(std::string_view key, unsigned value) const {
+        const fmt::format_int digits(value);
+        begin(key).append(digits.data(), digits.size()) += ',';
     }
-    void operator()(const char* key, std::string_view value) const {
-        fmt::format_to(std::back_inserter(out), R"("{}":"{}",)", key, value);
+    void operator()(std::string_view key, std::string_view value) const {
+        begin(key).append("\"").append(value) += "\",";
+    }
+
+  private:
+    std::string& begin(std::string_view key) const {
+        return out.append("\"").append(key).append("\":");
     }
 };
 
@@ -194,6 +199,8 @@ std::string to_text(const GroupIntent& group) {
     if (group.key.kind == GroupKind::kAddressSet) return out;
     out.back() = ',';
     out += R"("rules":[)";
+    constexpr size_t kUsualRule = 120;
+    out.reserve(out.size() + group.rules.size() * kUsualRule);
     for (const RuleIntent& rule : group.rules) {
         out += '{';
         visit_members(rule, Member{out});

@@ -80,7 +80,7 @@ std::string to_string(const IpAddress& address) {
 }
 
 std::string to_string(const IpPrefix& prefix) {
-    return fmt::format("{}/{}", to_string(prefix.address), prefix.length);
+    return to_string(prefix.address) + '/' + std::to_string(prefix.length);
 }
 
 }  // namespace slash32

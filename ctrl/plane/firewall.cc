@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace slash32 {
@@ -27,6 +28,25 @@ std::vector<GroupKey> groups_of(const PortIntent& port) {
         if (name != kGroupAny) keys.push_back({GroupKind::kSecurityGroup, name});
     }
     return keys;
+}
+
+// As the compiler wants it; its remote set is not in it.
+PolicyRule policy_rule(const RuleIntent& intent, RuleId id, bool stateful) {
+    PolicyRule out{.direction = intent.direction,
+                   .family = intent.family,
+                   .protocol = intent.protocol,
+                   .low = intent.port_min.value_or(0),
+                   .high = intent.port_max.value_or(UINT16_MAX),
+                   .prefix = intent.prefix,
+                   .set = kNoSet,
+                   .stateful = stateful,
+                   .id = id};
+    if (intent.icmp_type) {
+        const auto first = static_cast<uint16_t>(*intent.icmp_type << 8);
+        out.low = static_cast<uint16_t>(first | intent.icmp_code.value_or(0));
+        out.high = static_cast<uint16_t>(first | intent.icmp_code.value_or(UINT8_MAX));
+    }
+    return out;
 }
 
 }  // namespace
@@ -83,14 +103,6 @@ void Firewall::free_ids(const std::vector<Rule>& from, const std::vector<Rule>& 
 Result<Firewall::Set> Firewall::set_group(const GroupIntent& group) {
     const auto [at, is_new] = groups_.try_emplace(group.key);
     Group& kept = at->second;
-    if (is_new) {
-        const Result<SetId> set = sets_.make();
-        if (!set) {
-            groups_.erase(at);
-            return tl::unexpected<Error>(set.error());
-        }
-        kept.set = *set;
-    }
     auto rules = number(group.rules, kept.rules);
     if (!rules) {
         if (is_new) remove_group(group.key);
@@ -116,16 +128,60 @@ void Firewall::remove_group(const GroupKey& key) {
     const auto at = groups_.find(key);
     if (at == groups_.end()) return;
     free_ids(at->second.rules, {});
-    // A policy that has just been replaced may still be looked at.
-    publisher_.when_quiescent([this, set = at->second.set] { sets_.destroy(set); });
+    for (const auto& [vrf, scope] : at->second.scopes)
+        destroy_later(scope.set);
     groups_.erase(at);
 }
 
-Result<void> Firewall::add_member(Group& group, const IpPrefix& member) {
-    const auto [at, is_new] = group.members.try_emplace(member, 0);
+// A policy that has just been replaced may still be looked at.
+void Firewall::destroy_later(SetId set) {
+    publisher_.when_quiescent([this, set] { sets_.destroy(set); });
+}
+
+// The group in the VRF, with what its owner has told. What an address set holds is told alone: it
+// is the same one in all VRFs. REQUIRES: the group is there.
+Result<Firewall::Scope*> Firewall::scope(const GroupKey& key, VrfId vrf) {
+    Group& group = groups_.at(key);
+    if (key.kind == GroupKind::kAddressSet) vrf = VrfId{0};
+    const auto [at, is_new] = group.scopes.try_emplace(vrf);
+    Scope& made = at->second;
+    if (!is_new) return &made;
+    const Result<SetId> set = sets_.make();
+    if (!set) {
+        group.scopes.erase(at);
+        return tl::unexpected<Error>(set.error());
+    }
+    made.set = *set;
+    for (const auto& [member, times] : group.told) {
+        if (auto added = add_member(made, member); !added) {
+            destroy_later(made.set);
+            group.scopes.erase(at);
+            return tl::unexpected<Error>(added.error());
+        }
+    }
+    return &made;
+}
+
+// Of VRFs in which neither a port of the group nor any policy is left.
+void Firewall::free_unused_scopes() {
+    std::set<VrfId> alive;
+    for (const auto& [of, policy] : policies_)
+        alive.insert(of.first);
+    for (auto& [key, group] : groups_) {
+        if (key.kind == GroupKind::kAddressSet) continue;
+        std::erase_if(group.scopes, [&](const auto& entry) {
+            if (entry.second.ports != 0 || alive.contains(entry.first)) return false;
+            destroy_later(entry.second.set);
+            return true;
+        });
+    }
+}
+
+Result<void> Firewall::add_member(Scope& scope, const IpPrefix& member) {
+    const auto [at, is_new] = scope.members.try_emplace(member, 0);
     if (is_new) {
-        if (auto added = sets_.add(group.set, member); !added) {
-            group.members.erase(at);
+        if (auto added = sets_.add(scope.set, member); !added) {
+            scope.members.erase(at);
             return added;
         }
     }
@@ -133,20 +189,40 @@ Result<void> Firewall::add_member(Group& group, const IpPrefix& member) {
     return {};
 }
 
-void Firewall::remove_member(Group& group, const IpPrefix& member) {
-    const auto at = group.members.find(member);
-    if (at == group.members.end() || --at->second > 0) return;
-    sets_.remove(group.set, member);
-    group.members.erase(at);
+void Firewall::remove_member(Scope& scope, const IpPrefix& member) {
+    const auto at = scope.members.find(member);
+    if (at == scope.members.end() || --at->second > 0) return;
+    sets_.remove(scope.set, member);
+    scope.members.erase(at);
+}
+
+Result<void> Firewall::add_everywhere(Group& group, const IpPrefix& member) {
+    for (auto at = group.scopes.begin(); at != group.scopes.end(); ++at) {
+        auto added = add_member(at->second, member);
+        if (added) continue;
+        for (auto undone = group.scopes.begin(); undone != at; ++undone)
+            remove_member(undone->second, member);
+        return added;
+    }
+    ++group.told[member];
+    return {};
+}
+
+void Firewall::remove_everywhere(Group& group, const IpPrefix& member) {
+    const auto at = group.told.find(member);
+    if (at == group.told.end()) return;
+    for (auto& [vrf, scope] : group.scopes)
+        remove_member(scope, member);
+    if (--at->second == 0) group.told.erase(at);
 }
 
 Result<void> Firewall::add_members(const GroupKey& key, const std::vector<IpPrefix>& members) {
     Group& group = groups_.at(key);
     for (size_t i = 0; i < members.size(); ++i) {
-        auto added = add_member(group, members[i]);
+        auto added = add_everywhere(group, members[i]);
         if (added) continue;
         for (size_t undone = 0; undone < i; ++undone)
-            remove_member(group, members[undone]);
+            remove_everywhere(group, members[undone]);
         return added;
     }
     return {};
@@ -155,17 +231,39 @@ Result<void> Firewall::add_members(const GroupKey& key, const std::vector<IpPref
 void Firewall::remove_members(const GroupKey& key, const std::vector<IpPrefix>& members) {
     Group& group = groups_.at(key);
     for (const IpPrefix& member : members)
-        remove_member(group, member);
+        remove_everywhere(group, member);
+}
+
+Result<void> Firewall::add_port(Scope& scope, const std::vector<IpPrefix>& addresses) {
+    for (size_t i = 0; i < addresses.size(); ++i) {
+        auto added = add_member(scope, addresses[i]);
+        if (added) continue;
+        for (size_t undone = 0; undone < i; ++undone)
+            remove_member(scope, addresses[undone]);
+        return added;
+    }
+    ++scope.ports;
+    return {};
+}
+
+void Firewall::remove_port(Scope& scope, const std::vector<IpPrefix>& addresses) {
+    for (const IpPrefix& address : addresses)
+        remove_member(scope, address);
+    --scope.ports;
 }
 
 Result<void> Firewall::join(const PortIntent& port) {
-    const std::vector<GroupKey> keys = groups_of(port);
     const std::vector<IpPrefix> addresses = addresses_of(port);
-    for (size_t i = 0; i < keys.size(); ++i) {
-        auto added = add_members(keys[i], addresses);
-        if (added) continue;
-        for (size_t undone = 0; undone < i; ++undone)
-            remove_members(keys[undone], addresses);
+    std::vector<Scope*> joined;
+    for (const GroupKey& key : groups_of(port)) {
+        const Result<Scope*> in = scope(key, port.vrf);
+        auto added = in ? add_port(**in, addresses) : tl::unexpected<Error>(in.error());
+        if (added) {
+            joined.push_back(*in);
+            continue;
+        }
+        for (Scope* one : joined)
+            remove_port(*one, addresses);
         return added;
     }
     return {};
@@ -173,52 +271,41 @@ Result<void> Firewall::join(const PortIntent& port) {
 
 void Firewall::leave(const PortIntent& port) {
     for (const GroupKey& key : groups_of(port)) {
-        if (groups_.contains(key)) remove_members(key, addresses_of(port));
+        const auto group = groups_.find(key);
+        if (group == groups_.end()) continue;
+        const auto at = group->second.scopes.find(port.vrf);
+        if (at != group->second.scopes.end()) remove_port(at->second, addresses_of(port));
     }
 }
 
 Result<SharedPolicy> Firewall::policy(const PortIntent& port) {
     const bool open = std::ranges::find(port.groups, kGroupAny) != port.groups.end();
     if (open || !port.port_security || port.groups.empty()) return SharedPolicy();
-    Names names = port.groups;
-    std::ranges::sort(names);
-    if (const auto at = policies_.find(names); at != policies_.end()) {
+    Combination of{port.vrf, port.groups};
+    std::ranges::sort(of.second);
+    if (const auto at = policies_.find(of); at != policies_.end()) {
         if (SharedPolicy known = at->second.lock()) return known;
     }
     std::erase_if(policies_, [](const auto& entry) { return entry.second.expired(); });
-    auto compiled = compile(names);
-    if (compiled) policies_[names] = *compiled;
+    free_unused_scopes();
+    auto compiled = compile(of);
+    if (compiled) policies_[of] = *compiled;
     return compiled;
 }
 
-PolicyRule Firewall::policy_rule(const Rule& rule, bool stateful) const {
-    const RuleIntent& intent = rule.intent;
-    PolicyRule out{.direction = intent.direction,
-                   .family = intent.family,
-                   .protocol = intent.protocol,
-                   .low = intent.port_min.value_or(0),
-                   .high = intent.port_max.value_or(UINT16_MAX),
-                   .prefix = intent.prefix,
-                   .set = kNoSet,
-                   .stateful = stateful,
-                   .id = rule.id};
-    if (intent.icmp_type) {
-        const auto first = static_cast<uint16_t>(*intent.icmp_type << 8);
-        out.low = static_cast<uint16_t>(first | intent.icmp_code.value_or(0));
-        out.high = static_cast<uint16_t>(first | intent.icmp_code.value_or(UINT8_MAX));
-    }
-    if (intent.remote) out.set = groups_.at(*intent.remote).set;
-    return out;
-}
-
-Result<SharedPolicy> Firewall::compile(const Names& names) {
+Result<SharedPolicy> Firewall::compile(const Combination& of) {
     std::vector<PolicyRule> rules;
-    for (const std::string& name : names) {
+    for (const std::string& name : of.second) {
         const auto at = groups_.find({GroupKind::kSecurityGroup, name});
         if (at == groups_.end()) continue;
-        for (const Rule& rule : at->second.rules) {
-            if (rule.intent.remote && !groups_.contains(*rule.intent.remote)) continue;
-            rules.push_back(policy_rule(rule, at->second.stateful));
+        const bool stateful = at->second.stateful;
+        for (const auto& [intent, id] : at->second.rules) {
+            if (intent.remote && !groups_.contains(*intent.remote)) continue;
+            rules.push_back(policy_rule(intent, id, stateful));
+            if (!intent.remote) continue;
+            const Result<Scope*> remote = scope(*intent.remote, of.first);
+            if (!remote) return tl::unexpected<Error>(remote.error());
+            rules.back().set = (*remote)->set;
         }
     }
     auto compiled = compile_policy(rules, next_generation_++);
@@ -228,17 +315,17 @@ Result<SharedPolicy> Firewall::compile(const Names& names) {
 
 // Every policy that the group is part of; all or none.
 Result<void> Firewall::recompile(const std::string& name) {
-    std::map<Names, std::weak_ptr<const Policy>> fresh;
+    std::map<Combination, std::weak_ptr<const Policy>> fresh;
     std::vector<SharedPolicy> alive;
-    for (const auto& [names, policy] : policies_) {
-        if (policy.expired() || !std::ranges::binary_search(names, name)) continue;
-        auto compiled = compile(names);
+    for (const auto& [of, policy] : policies_) {
+        if (policy.expired() || !std::ranges::binary_search(of.second, name)) continue;
+        auto compiled = compile(of);
         if (!compiled) return tl::unexpected<Error>(compiled.error());
-        fresh[names] = *compiled;
+        fresh[of] = *compiled;
         alive.push_back(std::move(*compiled));
     }
-    for (auto& [names, policy] : fresh)
-        policies_[names] = policy;
+    for (auto& [of, policy] : fresh)
+        policies_[of] = policy;
     // Until the ports that have them ask.
     publisher_.when_acknowledged([alive = std::move(alive)] {});
     return {};

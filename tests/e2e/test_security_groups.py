@@ -191,6 +191,19 @@ def test_remote_group_follows_its_members(pair):
     one.no_ping(two.ip4)
 
 
+def test_member_in_another_vrf_is_another_machine(pair):
+    """A machine of another VRF with one's address has the group that two lets in: one has not, and stays outside."""
+    one, two = pair
+    lab, daemon = one.lab, one.lab.daemon
+    daemon.call("vrf.apply", vrf=7)
+    daemon.call("sg.apply", name="friends")
+    allow(lab, 2, ingress(protocol="icmp", remote_group="friends"))
+    lab.machine(3, one.addresses, groups=["friends"], vrf=7)
+    one.no_ping(two.ip4)
+    lab.apply(one, groups=["sg1", "friends"])
+    one.ping(two.ip4)
+
+
 def test_address_set_member_comes_and_goes(pair):
     one, two = pair
     daemon = one.lab.daemon

@@ -113,6 +113,53 @@ TEST_F(FirewallPlaneTest, AddressesOfPortsAreMembersOfTheirGroups) {
     EXPECT_FALSE(has("10.0.0.7"));
 }
 
+// The same address is another machine's in another VRF.
+TEST_F(FirewallPlaneTest, MembersOfAGroupAreThoseOfTheVrf) {
+    ASSERT_TRUE(plane_->set_group(group("web", {from_group("web")})));
+    const auto in = [](const char* name, uint16_t vrf, const char* address) {
+        PortIntent intent = port(name, address, {"web"});
+        intent.vrf = VrfId{vrf};
+        return intent;
+    };
+    const PortId a = *plane_->add_port(in("a", 7, "10.0.0.1"));
+    const PortId b = *plane_->add_port(in("b", 8, "10.0.0.2"));
+    ASSERT_TRUE(plane_->add_members({kSg, "web"}, {*parse_prefix("192.0.2.0/24")}));
+    settle();
+    const auto has = [&](PortId port, const char* address) {
+        const PolicyTable* table = config(port)->policy->table(PolicyDirection::kIngress, false);
+        return sets_->contains(table->sets[0].set, *parse_ip(address));
+    };
+    EXPECT_NE(config(a)->policy, config(b)->policy);
+    EXPECT_TRUE(has(a, "10.0.0.1"));
+    EXPECT_FALSE(has(a, "10.0.0.2"));
+    EXPECT_TRUE(has(b, "10.0.0.2"));
+    EXPECT_FALSE(has(b, "10.0.0.1"));
+    // What the owner tells is in both, and in those that come later.
+    EXPECT_TRUE(has(a, "192.0.2.9") && has(b, "192.0.2.9"));
+    const PortId c = *plane_->add_port(in("c", 9, "10.0.0.3"));
+    settle();
+    EXPECT_TRUE(has(c, "192.0.2.9"));
+    plane_->remove_members({kSg, "web"}, {*parse_prefix("192.0.2.0/24")});
+    EXPECT_FALSE(has(a, "192.0.2.9") || has(b, "192.0.2.9") || has(c, "192.0.2.9"));
+    // A port that changes its VRF takes its membership along.
+    ASSERT_TRUE(plane_->change_port(a, in("a", 8, "10.0.0.1")));
+    settle();
+    EXPECT_TRUE(has(b, "10.0.0.1"));
+}
+
+TEST_F(FirewallPlaneTest, SetsOfVrfsWithoutPortsAreGivenBack) {
+    ASSERT_TRUE(plane_->set_group(group("web", {from_group("web")})));
+    PortIntent intent = port("a", "10.0.0.1", {"web"});
+    for (size_t i = 0; i < kMaxAddressSets + 8; ++i) {
+        intent.vrf = VrfId{static_cast<uint16_t>(1 + i % (kMaxVrfs - 1))};
+        const auto added = plane_->add_port(intent);
+        ASSERT_TRUE(added) << i;
+        settle();
+        plane_->remove_port(*added);
+        settle();
+    }
+}
+
 TEST_F(FirewallPlaneTest, RuleIdIsUsedAgainOnlyWhenNoWorkerDecidesByIt) {
     std::vector<RuleId> freed;
     plane_->firewall().on_rule_freed([&](RuleId id) { freed.push_back(id); });

@@ -133,6 +133,9 @@ def test_machine_moves_to_another_hypervisor(needs_tap, resources, kind):
     vm1.attach()
     for address in (vm2.ip4, vm2.ip6):
         vm1.ping(address, 3)
+    # Until then answers may still be on their way to where it was.
+    until(lambda: all(f"via {there.links[i][0]} " in fabric.tor_bgp[i].route(vm1.ip4) for i in (0, 1)),
+          lambda: f"the new way at both neighbours: {[s.route(vm1.ip4) for s in fabric.tor_bgp]}", 30)
     fabric.reaches(vm1)
     vm1.ping(FAR4, 3)
     # What still comes to the first is sent on by the fabric's route.

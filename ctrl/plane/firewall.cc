@@ -49,6 +49,19 @@ PolicyRule policy_rule(const RuleIntent& intent, RuleId id, bool stateful) {
     return out;
 }
 
+// Does it to all of them; or undoes what has been done, and says why.
+template <typename Range, typename Apply, typename Undo>
+Result<void> apply_to_all(Range&& range, Apply&& apply, Undo&& undo) {
+    for (auto at = range.begin(); at != range.end(); ++at) {
+        Result<void> applied = apply(*at);
+        if (applied) continue;
+        for (auto done = range.begin(); done != at; ++done)
+            undo(*done);
+        return applied;
+    }
+    return {};
+}
+
 }  // namespace
 
 Firewall::Firewall(Publisher& publisher, AddressSets& sets) : publisher_(publisher), sets_(sets) {
@@ -197,15 +210,11 @@ void Firewall::remove_member(Scope& scope, const IpPrefix& member) {
 }
 
 Result<void> Firewall::add_everywhere(Group& group, const IpPrefix& member) {
-    for (auto at = group.scopes.begin(); at != group.scopes.end(); ++at) {
-        auto added = add_member(at->second, member);
-        if (added) continue;
-        for (auto undone = group.scopes.begin(); undone != at; ++undone)
-            remove_member(undone->second, member);
-        return added;
-    }
-    ++group.told[member];
-    return {};
+    auto added = apply_to_all(
+        group.scopes, [&](auto& entry) { return add_member(entry.second, member); },
+        [&](auto& entry) { remove_member(entry.second, member); });
+    if (added) ++group.told[member];
+    return added;
 }
 
 void Firewall::remove_everywhere(Group& group, const IpPrefix& member) {
@@ -218,14 +227,9 @@ void Firewall::remove_everywhere(Group& group, const IpPrefix& member) {
 
 Result<void> Firewall::add_members(const GroupKey& key, const std::vector<IpPrefix>& members) {
     Group& group = groups_.at(key);
-    for (size_t i = 0; i < members.size(); ++i) {
-        auto added = add_everywhere(group, members[i]);
-        if (added) continue;
-        for (size_t undone = 0; undone < i; ++undone)
-            remove_everywhere(group, members[undone]);
-        return added;
-    }
-    return {};
+    return apply_to_all(
+        members, [&](const IpPrefix& member) { return add_everywhere(group, member); },
+        [&](const IpPrefix& member) { remove_everywhere(group, member); });
 }
 
 void Firewall::remove_members(const GroupKey& key, const std::vector<IpPrefix>& members) {
@@ -235,15 +239,11 @@ void Firewall::remove_members(const GroupKey& key, const std::vector<IpPrefix>& 
 }
 
 Result<void> Firewall::add_port(Scope& scope, const std::vector<IpPrefix>& addresses) {
-    for (size_t i = 0; i < addresses.size(); ++i) {
-        auto added = add_member(scope, addresses[i]);
-        if (added) continue;
-        for (size_t undone = 0; undone < i; ++undone)
-            remove_member(scope, addresses[undone]);
-        return added;
-    }
-    ++scope.ports;
-    return {};
+    auto added = apply_to_all(
+        addresses, [&](const IpPrefix& address) { return add_member(scope, address); },
+        [&](const IpPrefix& address) { remove_member(scope, address); });
+    if (added) ++scope.ports;
+    return added;
 }
 
 void Firewall::remove_port(Scope& scope, const std::vector<IpPrefix>& addresses) {
@@ -254,19 +254,14 @@ void Firewall::remove_port(Scope& scope, const std::vector<IpPrefix>& addresses)
 
 Result<void> Firewall::join(const PortIntent& port) {
     const std::vector<IpPrefix> addresses = addresses_of(port);
-    std::vector<Scope*> joined;
-    for (const GroupKey& key : groups_of(port)) {
-        const Result<Scope*> in = scope(key, port.vrf);
-        auto added = in ? add_port(**in, addresses) : tl::unexpected<Error>(in.error());
-        if (added) {
-            joined.push_back(*in);
-            continue;
-        }
-        for (Scope* one : joined)
-            remove_port(*one, addresses);
-        return added;
-    }
-    return {};
+    return apply_to_all(
+        groups_of(port),
+        [&](const GroupKey& key) -> Result<void> {
+            const Result<Scope*> in = scope(key, port.vrf);
+            if (!in) return tl::unexpected<Error>(in.error());
+            return add_port(**in, addresses);
+        },
+        [&](const GroupKey& key) { remove_port(groups_.at(key).scopes.at(port.vrf), addresses); });
 }
 
 void Firewall::leave(const PortIntent& port) {

@@ -42,9 +42,12 @@ TypeAndCode icmp4_code(IcmpError error) {
             return {kIcmpUnreachable, 3};
         case IcmpError::kTooBig:
             return {kIcmpUnreachable, 4};
-        default:
-            return {kIcmpTimeExceeded, 0};
+        case IcmpError::kBadField:
+        case IcmpError::kBadUpperLayer:  // of IPv6 alone
+        case IcmpError::kHopLimit:
+            break;
     }
+    return {kIcmpTimeExceeded, 0};
 }
 
 TypeAndCode icmp6_code(IcmpError error) {

@@ -96,13 +96,13 @@ class Run {
             !carries(*end_, meta.protocol)) {
             return false;
         }
-        const uint8_t* outer = meta.l3;
         uint8_t* l3 = meta.l3 + kOuter;
         const uint32_t length = meta.ip_length;
         const bool ipv4 = meta.protocol == kProtoIpv4;
-        const uint8_t mark = ipv4 ? l3[1] : static_cast<uint8_t>(l3[1] >> 4);
+        const uint8_t outer_class = traffic_class(PacketKind::kIpv6, meta.l3);
+        const uint8_t inner_class = traffic_class(ipv4 ? PacketKind::kIpv4 : PacketKind::kIpv6, l3);
         PacketMeta inner;
-        if (((outer[1] >> 4 ^ mark) & kEcnMask) != 0 ||
+        if (((outer_class ^ inner_class) & kEcnMask) != 0 ||
             !(ipv4 ? PlainParser::parse_ipv4(l3, length - kOuter, inner)
                    : PlainParser::parse_ipv6(l3, length - kOuter, inner))) {
             return false;

@@ -5,10 +5,9 @@ refuse what it does not."""
 import pytest
 from support import until
 from support.daemon import StartFailure
-from support.fabric import HOST6, TOR6, Fabric, connect
+from support.fabric import TOR6, Fabric
+from support.kernel_peer import FAR4, FAR6, OURS, THEIR_END, THEIRS4, THEIRS6, VM4, VM6, Peer
 
-VM4, VM6, FAR4, FAR6 = "10.7.0.11", "2001:db8:7::11", "10.7.0.9", "2001:db8:7::9"
-OURS, THEIRS4, THEIRS6, THEIR_END = "fc00:0:1:7::", "fc00:0:2:4::", "fc00:0:2:6::", "fc00:0:2:1::"
 KEY, SECRET = 42, "correct horse battery staple"
 
 
@@ -28,42 +27,17 @@ def fabric(needs_tap, module_resources):
     return made
 
 
-class Kernel:
-    """The neighbour's, which requires HMACs as we do."""
-
-    def __init__(self, fabric, resources):
-        self.tor, self.far = fabric.tors[0], resources.namespace("far")
-        connect(self.tor, "eth9", self.far, "eth0", ["10.7.0.254/24", "2001:db8:7::fe/64"],
-                [f"{FAR4}/24", f"{FAR6}/64"])
-        for name in ("ipv4.ip_forward", "ipv6.conf.all.forwarding", "ipv6.conf.all.seg6_enabled",
-                     "ipv6.conf.eth0.seg6_enabled", "ipv6.conf.all.seg6_require_hmac",
-                     "ipv6.conf.eth0.seg6_require_hmac"):
-            self.tor.sysctl(f"net.{name}", 1)
-        for name in ("all.rp_filter", "eth0.rp_filter"):
-            self.tor.sysctl(f"net.ipv4.conf.{name}", 0)
-        self.tor.ip("sr", "tunsrc", "set", "fc00:0:2::")
-        self.tor.ip("-6", "route", "add", "fc00:0:1::/48", "via", HOST6[0], "dev", "eth0")
-        for address, via in ((VM4, "10.7.0.254"), (VM6, "2001:db8:7::fe")):
-            self.far.ip("route", "add", address, "via", via, "mtu", "1300")
-        for sid, action, device in ((THEIRS4, ["End.DX4", "nh4", FAR4], "eth9"),
-                                    (THEIRS6, ["End.DX6", "nh6", FAR6], "eth9"), (THEIR_END, ["End"], "eth9")):
-            self.tor.ip("-6", "route", "add", f"{sid}/128", "encap", "seg6local", "action", *action, "dev", device)
-        self.set_secret(SECRET)
-        self.send("hmac", KEY)
-
-    def set_secret(self, secret):
-        # It asks the terminal, of which there is none.
-        self.tor.run("setsid", "sh", "-c", f"echo '{secret}' | ip sr hmac set {KEY} sha256")
-
-    def send(self, *hmac):
-        for address in (VM4, VM6):
-            self.tor.ip("route", "replace", address, "encap", "seg6", "mode", "encap", "segs", OURS, *hmac,
-                        "dev", "eth0")
-
-
 @pytest.fixture(scope="module")
 def kernel(fabric, module_resources):
-    return Kernel(fabric, module_resources)
+    made = Peer(fabric, module_resources, hmac=KEY)
+    set_secret(made, SECRET)
+    made.send_by(OURS)
+    return made
+
+
+def set_secret(kernel, secret):
+    # It asks the terminal, of which there is none.
+    kernel.tor.run("setsid", "sh", "-c", f"echo '{secret}' | ip sr hmac set {KEY} sha256")
 
 
 @pytest.fixture(scope="module")
@@ -98,25 +72,25 @@ def test_kernels_wrong_hmac_is_refused(fabric, kernel, machine):
     """The kernel has another secret: it refuses our packets, and we those that it sends."""
     lead(fabric, [THEIRS4], [THEIRS6])
     machine.ping(FAR4)
-    kernel.set_secret("another")
+    set_secret(kernel, "another")
     try:
         before = refused(fabric)
         machine.no_ping(FAR4)
         kernel.far.run("ping", "-n", "-c", 1, "-W", 1, VM4, check=False)
         until(lambda: refused(fabric) > before, "a drop bad_hmac", 5)
     finally:
-        kernel.set_secret(SECRET)
+        set_secret(kernel, SECRET)
     machine.ping(FAR4)
 
 
 def test_packet_without_hmac_is_refused(fabric, kernel, machine):
-    kernel.send()
+    kernel.send_by(OURS, hmac=())
     try:
         before = refused(fabric)
         kernel.far.run("ping", "-n", "-c", 1, "-W", 1, VM4, check=False)
         until(lambda: refused(fabric) > before, "a drop bad_hmac", 5)
     finally:
-        kernel.send("hmac", KEY)
+        kernel.send_by(OURS)
     machine.ping(FAR4)
 
 

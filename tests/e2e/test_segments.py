@@ -13,49 +13,11 @@ from scapy.layers.l2 import Ether
 from scapy.packet import raw
 from scapy.utils import rdpcap
 from support import RpcError, until
-from support.fabric import HOST6, TOR6, Fabric, connect
+from support.fabric import TOR6, Fabric
+from support.kernel_peer import FAR4, FAR6, OURS, THEIR_END, THEIRS4, THEIRS6, VM4, VM6, Peer
 from test_tap import transfer
 
-VM4, VM6, FAR4, FAR6 = "10.7.0.11", "2001:db8:7::11", "10.7.0.9", "2001:db8:7::9"
-OURS, OUR_END, OUR_X = "fc00:0:1:7::", "fc00:0:1:1::", "fc00:0:1:2::"
-THEIRS4, THEIRS6, THEIR_TABLE, THEIR_END = "fc00:0:2:4::", "fc00:0:2:6::", "fc00:0:2:7::", "fc00:0:2:1::"
-
-
-class Peer:
-    """What the neighbour's kernel does."""
-
-    def __init__(self, fabric, resources):
-        self.tor = fabric.tors[0]
-        self.far = resources.namespace("far")
-        connect(self.tor, "eth9", self.far, "eth0", ["10.7.0.254/24", "2001:db8:7::fe/64"],
-                [f"{FAR4}/24", f"{FAR6}/64"])
-        for name in ("ipv4.ip_forward", "ipv6.conf.all.forwarding", "ipv6.conf.all.seg6_enabled",
-                     "ipv6.conf.eth0.seg6_enabled"):
-            self.tor.sysctl(f"net.{name}", 1)
-        # What it sends by our End comes back with its own address.
-        for name in ("all.rp_filter", "eth0.rp_filter"):
-            self.tor.sysctl(f"net.ipv4.conf.{name}", 0)
-        for name in ("all.accept_local", "eth0.accept_local"):
-            self.tor.sysctl(f"net.ipv4.conf.{name}", 1)
-        self.tor.ip("sr", "tunsrc", "set", "fc00:0:2::")
-        self.tor.ip("-6", "route", "add", "fc00:0:1::/48", "via", HOST6[0], "dev", "eth0")
-        for address, via in ((VM4, "10.7.0.254"), (VM6, "2001:db8:7::fe")):
-            # The kernel tells nobody behind it of what its tunnels take.
-            self.far.ip("route", "add", address, "via", via, "mtu", "1400")
-        self.local(THEIRS4, "End.DX4", "nh4", FAR4, device="eth9")
-        self.local(THEIRS6, "End.DX6", "nh6", FAR6, device="eth9")
-        self.local(THEIR_TABLE, "End.DT6", "table", "254", device="eth9")
-        self.local(THEIR_END, "End", device="eth9")
-        self.send_by(OURS)
-
-    def local(self, sid, action, *arguments, device):
-        self.tor.ip("-6", "route", "add", f"{sid}/128", "encap", "seg6local", "action", action, *arguments,
-                    "dev", device)
-
-    def send_by(self, *segments, mode="encap"):
-        for address in (VM4, VM6):
-            self.tor.ip("route", "replace", address, "encap", "seg6", "mode", mode, "segs", ",".join(segments),
-                        "dev", "eth0")
+OUR_END, OUR_X, THEIR_TABLE = "fc00:0:1:1::", "fc00:0:1:2::", "fc00:0:2:7::"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +30,10 @@ def fabric(needs_tap, module_resources):
 
 @pytest.fixture(scope="module")
 def peer(fabric, module_resources):
-    return Peer(fabric, module_resources)
+    made = Peer(fabric, module_resources)
+    made.local(THEIR_TABLE, "End.DT6", "table", "254", device="eth9")
+    made.send_by(OURS)
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -131,6 +131,7 @@ struct Daemon::Parts {
     const Config config;  // at the start
     Config running;       // and what reloads have changed
     std::function<Result<Config>()> read_again;
+    std::optional<SegmentRouting> srv6;  // as `config` has it
     Descriptor run_lock;
     asio::io_context io{1};
     // The executor of what may outlive a turn of the loop; see Executor in ctrl/intent/store.h.
@@ -294,8 +295,11 @@ Result<void> Daemon::Parts::start_plane() {
     plane->set_resolver(dataplane.resolver());
     tunnel_errors = std::make_unique<TunnelErrors>(*plane, dataplane.publisher(), dataplane.pool());
     plane->set_hop_use(&dataplane.hop_use(), flow_clock_now);
-    if (const auto srv6 = read_segment_routing(config); srv6 && *srv6) {
-        auto enabled = plane->enable_segment_routing((*srv6)->locator, (*srv6)->tunnels);
+    auto read = read_segment_routing(config);
+    if (!read) return tl::unexpected<Error>(read.error());
+    srv6 = std::move(*read);
+    if (srv6) {
+        auto enabled = plane->enable_segment_routing(srv6->locator, srv6->tunnels);
         if (!enabled) return enabled;
     }
     conntrack = std::make_unique<Conntrack>(dataplane.flows(), dataplane.generations(),
@@ -324,8 +328,7 @@ Result<void> Daemon::Parts::start_intent() {
     IntentOptions options;
     options.volatile_owners = {config.volatile_owners.begin(), config.volatile_owners.end()};
     intent = std::make_unique<Intent>(*plane, *store, executor, options);
-    if (const auto srv6 = read_segment_routing(config); srv6 && *srv6)
-        intent->set_locator((*srv6)->locator);
+    if (srv6) intent->set_locator(srv6->locator);
     for (const UplinkSpec& uplink : config.uplinks)
         intent->configure_vrf(uplink.vrf);
     for (const std::string& item : config.host_tables)
@@ -376,14 +379,13 @@ Result<void> Daemon::Parts::start_host_link() {
                       log("routing").error("no link to the host: {}", done.error().message);
                   });
     if (config.host_interface.empty()) return {};
-    const auto srv6 = read_segment_routing(config);
-    auto started = Announcer::start(
-        io, {.interface = config.host_interface,
-             .table = static_cast<uint32_t>(config.host_table),
-             .metric = static_cast<uint32_t>(config.host_metric),
-             .protocol = static_cast<uint8_t>(config.host_protocol),
-             .hold = std::chrono::seconds(config.host_hold_seconds),
-             .locator = srv6 && *srv6 ? std::optional((*srv6)->locator) : std::nullopt});
+    auto started =
+        Announcer::start(io, {.interface = config.host_interface,
+                              .table = static_cast<uint32_t>(config.host_table),
+                              .metric = static_cast<uint32_t>(config.host_metric),
+                              .protocol = static_cast<uint8_t>(config.host_protocol),
+                              .hold = std::chrono::seconds(config.host_hold_seconds),
+                              .locator = srv6 ? std::optional(srv6->locator) : std::nullopt});
     if (!started) return tl::unexpected<Error>(started.error());
     announcer = std::move(*started);
     return {};

@@ -295,9 +295,9 @@ Result<void> Daemon::Parts::start_plane() {
     plane->set_resolver(dataplane.resolver());
     tunnel_errors = std::make_unique<TunnelErrors>(*plane, dataplane.publisher(), dataplane.pool());
     plane->set_hop_use(&dataplane.hop_use(), flow_clock_now);
-    auto read = read_segment_routing(config);
+    const auto read = read_segment_routing(config);
     if (!read) return tl::unexpected<Error>(read.error());
-    srv6 = std::move(*read);
+    srv6 = *read;
     if (srv6) {
         auto enabled = plane->enable_segment_routing(srv6->locator, srv6->tunnels);
         if (!enabled) return enabled;

@@ -163,7 +163,8 @@ Lab::Lab(size_t flow_entries) {
     auto sets = AddressSets::create(mapped_memory(), *reclaimer_, *generations_);
     if (!sets) stop("address sets");
     sets_ = std::move(*sets);
-    auto flows = FlowMemory::create(FlowSizes{.flows = flow_entries, .workers = 1}, mapped_memory());
+    auto flows =
+        FlowMemory::create(FlowSizes{.flows = flow_entries, .workers = 1}, mapped_memory());
     if (!flows) stop("flow table");
     flow_memory_ = std::move(*flows);
 

@@ -54,9 +54,9 @@ bool agrees(const std::optional<T>& wanted, const T& value) {
 }
 
 bool matches(const FlowFilter& filter, const FlowEntry& entry) {
-    const FlowKey& key = entry.directions[0].key;
+    const FlowKey& key = entry.opening.key;
     const PortId from = key.ingress();
-    const PortId to = entry.directions[1].key.ingress();
+    const PortId to = entry.answers.key.ingress();
     return (!filter.port || *filter.port == from || *filter.port == to) &&
            agrees(filter.vrf, key.vrf()) && agrees(filter.protocol, key.protocol()) &&
            covers(filter.src, address_of(key.source)) &&
@@ -66,15 +66,15 @@ bool matches(const FlowFilter& filter, const FlowEntry& entry) {
 }
 
 FlowRecord record_of(const FlowEntry& entry, const FlowTables& tables, uint32_t now) {
-    const FlowKey& key = entry.directions[0].key;
+    const FlowKey& key = entry.opening.key;
     const FlowStatus status = entry.first.status.load(std::memory_order_relaxed);
-    const uint32_t seen = std::max(entry.directions[0].last_seen.load(std::memory_order_relaxed),
-                                   entry.directions[1].last_seen.load(std::memory_order_relaxed));
+    const uint32_t seen = std::max(entry.opening.last_seen.load(std::memory_order_relaxed),
+                                   entry.answers.last_seen.load(std::memory_order_relaxed));
     const auto state = static_cast<size_t>(status.state);
     const uint32_t ends = seen + tables.limits.timeouts[state].load(std::memory_order_relaxed);
     const uint32_t created = entry.second.created.load(std::memory_order_relaxed);
     return {.in = key.ingress(),
-            .out = entry.directions[1].key.ingress(),
+            .out = entry.answers.key.ingress(),
             .vrf = key.vrf(),
             .protocol = key.protocol(),
             .src = address_of(key.source),
@@ -170,7 +170,7 @@ void Conntrack::flush_port(PortId port) {
     uint64_t flushed = 0;
     visit(0, end(), [&](uint32_t index, const FlowEntry& entry) {
         const bool ours =
-            entry.directions[0].key.ingress() == port || entry.directions[1].key.ingress() == port;
+            entry.opening.key.ingress() == port || entry.answers.key.ingress() == port;
         if (ours && flush_flow(tables_, index)) ++flushed;
         return true;
     });

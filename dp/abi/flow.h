@@ -53,9 +53,10 @@ struct FlowKey {
         std::memcpy(&word, &source_port, sizeof word);
         return word;
     }
-    // In one store: what is written in pieces and then read as a word stalls the core.
-    void set_ends(uint16_t from, uint16_t to, uint32_t at) {
-        const uint64_t word = uint64_t{at} << 32 | uint32_t{to} << 16 | from;
+    // In one store: what is written in pieces and then read as a word stalls the core. `ports`:
+    // both as they lie in memory.
+    void set_ends(uint32_t ports, uint32_t at) {
+        const uint64_t word = uint64_t{at} << 32 | ports;
         std::memcpy(&source_port, &word, sizeof word);
     }
     PortId ingress() const { return PortId{static_cast<uint16_t>(where >> 20)}; }
@@ -167,14 +168,16 @@ struct alignas(kCacheLine) FlowDirection {
 };
 static_assert(sizeof(FlowDirection) == kCacheLine);
 
-struct FlowEntry {
-    std::array<FlowDirection, 2> directions;  // 0: of the first packet
+// Aligned to its size, and each direction to half of it: a reference to either is one address.
+struct alignas(256) FlowEntry {
+    FlowDirection opening;  // direction 0: of the first packet
     struct alignas(kCacheLine) {
         TcpPeer peer;
         std::array<FlowVerdict, 2> verdicts;  // by PolicyDirection
         std::atomic<FlowStatus> status;
         std::atomic<uint8_t> verdict_lock;  // 1: a worker compares or writes the verdicts
     } first;
+    FlowDirection answers;  // direction 1
     struct alignas(kCacheLine) {
         TcpPeer peer;
         // Seconds of the flow clock; in a free entry, the next free one's index + 1.
@@ -184,9 +187,10 @@ struct FlowEntry {
         PortId out;                     // where direction 0 leaves; any uplink is what it says
     } second;
 
+    FlowDirection& direction(unsigned i) { return i == 0 ? opening : answers; }
     TcpPeer& peer(unsigned direction) { return direction == 0 ? first.peer : second.peer; }
 };
-static_assert(sizeof(FlowEntry) == 256);
+static_assert(sizeof(FlowEntry) == 256 && offsetof(FlowEntry, answers) == 128);
 
 // Eight links to directions of entries. A tag is 16 bits of the key's hash.
 struct alignas(kCacheLine) FlowBucket {

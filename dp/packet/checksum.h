@@ -74,4 +74,13 @@ constexpr Be16 checksum_adjust(Be16 checksum, Be16 from, Be16 to) {
     return checksum_finish(sum);
 }
 
+// Of an IPv4 header whose TTL becomes one less. RFC 1141, with the correction of RFC 1624: the TTL
+// is the high byte of its word, so the sum becomes 0x0100 less, its complement as much more.
+constexpr Be16 checksum_of_smaller_ttl(Be16 checksum) {
+    static_assert(std::endian::native == std::endian::little);
+    constexpr uint32_t kHighByte = 1;  // of a word in network order, read as it lies in memory
+    const uint32_t more = checksum.raw() + kHighByte;
+    return Be16::from_raw(static_cast<uint16_t>(more + (more >= 0xffff)));
+}
+
 }  // namespace slash32

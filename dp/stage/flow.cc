@@ -38,7 +38,7 @@ bool is_over(const FlowEntry& entry) {
 // verdict rests on has changed. REQUIRES: the verdict lock.
 bool end_holds(const WorkerContext& context, FlowEntry& entry, PolicyDirection direction) {
     FlowVerdict& verdict = entry.first.verdicts[static_cast<unsigned>(direction)];
-    const FlowKey& key = entry.directions[0].key;
+    const FlowKey& key = entry.opening.key;
     const PortId id = direction == PolicyDirection::kEgress ? key.ingress() : entry.second.out;
     if (id == kNoPort) return true;  // an uplink has no filter
     const PortConfig* port = context.ports[id.value()];
@@ -72,9 +72,8 @@ Holds filters_hold(const WorkerContext& context, FlowEntry& entry) {
     const auto& [egress, ingress] = entry.first.verdicts;
     // Without a stateful end it is no flow any more: each packet is for itself.
     if (!egress.stateful && !ingress.stateful) return Holds::kNo;
-    const uint32_t kept = entry.directions[1].marks.load(std::memory_order_relaxed) & kFlowAnswered;
-    entry.directions[1].marks.store(kept | answer_marks(egress, ingress),
-                                    std::memory_order_relaxed);
+    const uint32_t kept = entry.answers.marks.load(std::memory_order_relaxed) & kFlowAnswered;
+    entry.answers.marks.store(kept | answer_marks(egress, ingress), std::memory_order_relaxed);
     return Holds::kYes;
 }
 
@@ -94,7 +93,7 @@ bool route_holds(const WorkerContext& context, const PacketMeta& meta, const Flo
     NextHopId hop = find_route(context, forward.key);
     if (is_group(hop)) hop = context.member(hop, path_hash(meta));
     const Adjacency& adjacency = context.adjacency(hop);
-    const PortId answers_from = flow.entry->directions[1 - flow.direction].key.ingress();
+    const PortId answers_from = flow.entry().direction(1 - flow.direction()).key.ingress();
     // Where there is no port, the route stage says why; the flow outlives a route that comes back.
     if (adjacency.port != kNoPort) {
         const PortConfig* out = context.ports[adjacency.port.value()];
@@ -111,8 +110,8 @@ bool route_holds(const WorkerContext& context, const PacketMeta& meta, const Flo
 [[gnu::noinline]] Holds judge_anew(WorkerContext& context, const PacketMeta& meta,
                                    const FlowRef& flow) {
     FlowDirection& forward = flow.forward();
-    if (is_over(*flow.entry)) return Holds::kNo;
-    if (const Holds holds = filters_hold(context, *flow.entry); holds != Holds::kYes) return holds;
+    if (is_over(flow.entry())) return Holds::kNo;
+    if (const Holds holds = filters_hold(context, flow.entry()); holds != Holds::kYes) return holds;
     if (!route_holds(context, meta, flow)) return Holds::kNo;
     forward.epoch.store(context.scratch.epoch, std::memory_order_relaxed);
     return Holds::kYes;
@@ -128,12 +127,12 @@ inline Holds flow_holds(WorkerContext& context, const PacketMeta& meta, const Fl
 // Tells the table of a transition that this worker has made.
 void note(WorkerContext& context, const FlowRef& flow, const TrackResult& result) {
     if (result.before != result.after)
-        context.flows.status_changed(*flow.entry, result.before, result.after, context.seconds);
+        context.flows.status_changed(flow.entry(), result.before, result.after, context.seconds);
 }
 
 // Does a flow that a filter lets through no more stay all the same?
 bool keep_cut(WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
-    const TrackResult result = cut(meta, *flow.entry);
+    const TrackResult result = cut(meta, flow.entry());
     if (result.verdict != TrackVerdict::kAccept) return false;
     note(context, flow, result);
     flow.forward().last_seen.store(context.seconds, std::memory_order_relaxed);
@@ -144,15 +143,15 @@ bool keep_cut(WorkerContext& context, const PacketMeta& meta, const FlowRef& flo
 void refuse_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow,
                  Holds holds) {
     if (holds == Holds::kNo || !keep_cut(context, burst.meta[i], flow)) {
-        context.flows.kill(*flow.entry);
+        context.flows.kill(flow.entry());
         return;
     }
-    if (flow.direction == 0) return;
+    if (flow.direction() == 0) return;
     const bool egress = holds == Holds::kEgressDenies;
-    const PortId id = egress ? flow.entry->directions[0].key.ingress() : flow.entry->second.out;
+    const PortId id = egress ? flow.entry().opening.key.ingress() : flow.entry().second.out;
     const PortConfig* filtering = id == kNoPort ? nullptr : context.ports[id.value()];
     if (filtering == nullptr) {
-        context.flows.kill(*flow.entry);
+        context.flows.kill(flow.entry());
         return;
     }
     deny(context, burst, i, *filtering,
@@ -162,7 +161,7 @@ void refuse_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef
 bool is_tracked(const PacketMeta& meta, const FlowRef& flow) {
     if (meta.protocol == kProtoTcp || meta.protocol == kProtoSctp) return !meta.has(kLaterFragment);
     // For the others it only matters that there was an answer.
-    return flow.direction == 1 &&
+    return flow.direction() == 1 &&
            (flow.forward().marks.load(std::memory_order_relaxed) & kFlowAnswered) == 0;
 }
 
@@ -207,15 +206,15 @@ void refresh(const WorkerContext& context, const FlowRef& flow) {
 // A packet that may move its connection from one state to another.
 [[gnu::noinline]] void ride_tracked(WorkerContext& context, Burst& burst, unsigned i,
                                     const FlowRef& flow) {
-    if (is_over(*flow.entry)) return;
-    const TrackResult result =
-        track(burst.meta[i], flow.direction, context.seconds, context.flows.limits(), *flow.entry);
+    if (is_over(flow.entry())) return;
+    const TrackResult result = track(burst.meta[i], flow.direction(), context.seconds,
+                                     context.flows.limits(), flow.entry());
     note(context, flow, result);
     if (result.verdict == TrackVerdict::kInvalid)
         return drop(context, burst, i, DropReason::kInvalidState);
     if (result.verdict == TrackVerdict::kEnd) take_next_hop(burst, i, flow);
     if (result.verdict != TrackVerdict::kAccept) {
-        context.flows.kill(*flow.entry);
+        context.flows.kill(flow.entry());
         return;
     }
     if (result.refresh) refresh(context, flow);
@@ -273,7 +272,7 @@ void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
 }
 
 void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
-    if (flow_holds(context, burst.meta[i], flow) == Holds::kYes && !is_over(*flow.entry))
+    if (flow_holds(context, burst.meta[i], flow) == Holds::kYes && !is_over(flow.entry()))
         take_next_hop(burst, i, flow);
 }
 

@@ -40,7 +40,8 @@ void fill(const WorkerContext& context, const Burst& burst, unsigned i, const Po
           FlowEntry& entry) {
     const FlowScratch& scratch = context.scratch;
     const auto relaxed = std::memory_order_relaxed;
-    auto& [forward, back] = entry.directions;
+    FlowDirection& forward = entry.opening;
+    FlowDirection& back = entry.answers;
     const FlowKey key = scratch.keys[i];
     forward.key = key;
     back.key = reverse_key(key, ingress_class(out));
@@ -76,7 +77,7 @@ std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
     FlowRef other;
     FlowTable::Linked linked = flows.link(*entry, context.seconds, other);
     // Another VM's flow that nobody has answered gives way; an answered one stays.
-    if (linked == FlowTable::Linked::kClash && flows.evict(*other.entry))
+    if (linked == FlowTable::Linked::kClash && flows.evict(other.entry()))
         linked = flows.link(*entry, context.seconds, other);
     switch (linked) {
         case FlowTable::Linked::kYes:

@@ -134,10 +134,12 @@ void resolve_offloads(WorkerContext& context, Burst& burst) {
     // Most bursts lead to one port.
     PortId out = kNoPort;
     const TxPort* tx = nullptr;
+    unsigned ports = 0;  // or more: a port may come up again
     for_each_packet(burst.tx, [&](unsigned i) {
         if (burst.meta[i].out_port != out) {
             out = burst.meta[i].out_port;
             tx = ready_port(context, out);
+            ++ports;
         }
         if (tx == nullptr) [[unlikely]] {
             return drop(context, burst, i, DropReason::kPortDown);
@@ -151,6 +153,7 @@ void resolve_offloads(WorkerContext& context, Burst& burst) {
             burst.packets[i]->ol_flags &= kMbufNature;
         }
     });
+    burst.one_port = ports == 1;
 }
 
 }  // namespace slash32

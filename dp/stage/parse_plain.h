@@ -15,6 +15,7 @@
 
 #include <rte_mbuf.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -42,38 +43,42 @@ class PlainParser {
             return PacketKind::kUnknown;
         const auto type = static_cast<uint16_t>(source >> 48);
         PacketKind kind = PacketKind::kUnknown;
-        if (type == kEtherIpv4.raw() && parse_ipv4(l3, length - kL2, meta)) {
+        uint32_t total = 0;
+        if (type == kEtherIpv4.raw()) {
             kind = PacketKind::kIpv4;
-        } else if (type == kEtherIpv6.raw() && parse_ipv6(l3, length - kL2, meta)) {
+            total = parse_ipv4(l3, length - kL2, meta);
+        } else if (type == kEtherIpv6.raw()) {
             kind = PacketKind::kIpv6;
-        } else {
-            return kind;
+            total = parse_ipv6(l3, length - kL2, meta);
         }
-        const uint32_t end = kL2 + meta.ip_length;
-        if (end != length) packet->pkt_len = packet->data_len = static_cast<uint16_t>(end);
+        if (total == 0) return PacketKind::kUnknown;
+        if (kL2 + total != length)
+            packet->pkt_len = packet->data_len = static_cast<uint16_t>(kL2 + total);
         return kind;
     }
 
-    // An IPv4 packet of `available` bytes at most, whatever it stands in. False, and nothing said
-    // of it, where it is not plain. REQUIRES: kLeast bytes.
-    static bool parse_ipv4(uint8_t* l3, uint32_t available, PacketMeta& meta) {
+    // An IPv4 packet of `available` bytes at most, whatever it stands in. Its length; 0, and
+    // nothing said of it, where it is not plain. REQUIRES: kLeast bytes.
+    static uint32_t parse_ipv4(uint8_t* l3, uint32_t available, PacketMeta& meta) {
         const auto& ip = *reinterpret_cast<const Ipv4Header*>(l3);
         const uint32_t total = ip.total_length.host();
         constexpr uint8_t kWithoutOptions = 0x45;
         constexpr Be16 kPart{kIpv4MoreFragments | kIpv4OffsetMask};
-        return ip.version_ihl == kWithoutOptions && total <= available &&
-               (ip.fragment.get().raw() & kPart.raw()) == 0 && ipv4_header_residue(ip) == 0 &&
-               is_ordinary_ipv4(l3[12]) && is_ordinary_ipv4(l3[16]) &&
-               parse_transport<PacketKind::kIpv4, sizeof ip>(l3, total, ip.protocol, meta);
+        if (ip.version_ihl != kWithoutOptions || total > available ||
+            (ip.fragment.get().raw() & kPart.raw()) != 0 || ipv4_header_residue(ip) != 0 ||
+            !kOrdinaryIpv4[l3[12]] || !kOrdinaryIpv4[l3[16]])
+            return 0;
+        return parse_transport<PacketKind::kIpv4, sizeof ip>(l3, total, ip.protocol, meta);
     }
 
     // The same of an IPv6 packet, whose length field says whether the header is whole.
-    static bool parse_ipv6(uint8_t* l3, uint32_t available, PacketMeta& meta) {
+    static uint32_t parse_ipv6(uint8_t* l3, uint32_t available, PacketMeta& meta) {
         const auto& ip = *reinterpret_cast<const Ipv6Header*>(l3);
         const uint32_t total = sizeof ip + ip.payload_length.host();
-        return l3[0] >> 4 == 6 && total <= available && is_ordinary_ipv6(ip.source.bytes[0]) &&
-               is_ordinary_ipv6(ip.destination.bytes[0]) &&
-               parse_transport<PacketKind::kIpv6, sizeof ip>(l3, total, ip.next_header, meta);
+        if (l3[0] >> 4 != 6 || total > available || !is_ordinary_ipv6(ip.source.bytes[0]) ||
+            !is_ordinary_ipv6(ip.destination.bytes[0]))
+            return 0;
+        return parse_transport<PacketKind::kIpv6, sizeof ip>(l3, total, ip.next_header, meta);
     }
 
   private:
@@ -84,8 +89,13 @@ class PlainParser {
                                           RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_BAD;
     static_assert((RTE_MBUF_F_RX_L4_CKSUM_NONE & RTE_MBUF_F_RX_L4_CKSUM_BAD) != 0);
 
-    // The first byte of an address that is none of: this network, loopback, a group, reserved.
-    static bool is_ordinary_ipv4(uint8_t first) { return first - 1u < 223 && first != 127; }
+    // By the first byte of an address: it is none of this network, loopback, a group, reserved.
+    static constexpr auto kOrdinaryIpv4 = [] {
+        std::array<bool, 256> ordinary{};
+        for (unsigned first = 1; first < 224; ++first)
+            ordinary[first] = first != 127;
+        return ordinary;
+    }();
     // Nor of: unspecified, loopback, mapped, link-local, a group. (Some ordinary ones, too.)
     static bool is_ordinary_ipv6(uint8_t first) { return first - 1u < 0xfd; }
 
@@ -97,32 +107,29 @@ class PlainParser {
 
     // `total` bytes of the packet, an IP header of kHeader bytes among them.
     template <PacketKind kKind, uint16_t kHeader>
-    static bool parse_transport(uint8_t* l3, uint32_t total, uint8_t protocol, PacketMeta& meta) {
-        // In steps: GCC would gather the last fields on the stack, byte by byte, and read them back
-        // as a word, which stalls the core.
-        meta = PacketMeta{.l3 = l3,
-                          .ip_length = static_cast<uint16_t>(total),
-                          .l3_length = kHeader,
-                          .protocol = protocol,
-                          .kind = kKind};
+    static uint32_t parse_transport(uint8_t* l3, uint32_t total, uint8_t protocol,
+                                    PacketMeta& meta) {
         const uint8_t* l4 = l3 + kHeader;
-        uint32_t size = sizeof(UdpHeader);
+        const auto found = [&](uint32_t size, uint8_t number) {
+            meta.set_plain(kKind, l3, static_cast<uint16_t>(total), kHeader,
+                           static_cast<uint8_t>(size), number);
+            return total;
+        };
         if (protocol == kProtoUdp) {
-            if (total < kHeader + size) return false;
+            if (total < kHeader + sizeof(UdpHeader)) return 0;
             const uint32_t length = reinterpret_cast<const UdpHeader*>(l4)->length.host();
-            if (length < size || kHeader + length > total) return false;
-        } else if (protocol == kProtoTcp) {
-            if (total < kHeader + sizeof(TcpHeader)) return false;
-            size = reinterpret_cast<const TcpHeader*>(l4)->length();
-            if (size < sizeof(TcpHeader) || kHeader + size > total) return false;
-        } else if (kKind == PacketKind::kIpv6 &&
-                   (protocol == kProtoIpv4 || protocol == kProtoIpv6)) {
-            size = 0;
-        } else {
-            return false;
+            if (length < sizeof(UdpHeader) || kHeader + length > total) return 0;
+            return found(sizeof(UdpHeader), kProtoUdp);
         }
-        meta.l4_length = static_cast<uint8_t>(size);
-        return true;
+        if (protocol == kProtoTcp) {
+            if (total < kHeader + sizeof(TcpHeader)) return 0;
+            const uint32_t size = reinterpret_cast<const TcpHeader*>(l4)->length();
+            if (size < sizeof(TcpHeader) || kHeader + size > total) return 0;
+            return found(size, kProtoTcp);
+        }
+        if (kKind == PacketKind::kIpv6 && (protocol == kProtoIpv4 || protocol == kProtoIpv6))
+            return found(0, protocol);
+        return 0;
     }
 
     uint64_t router_mac_;

@@ -10,6 +10,9 @@
 #include "dp/stage/icmp_error.h"
 #include "dp/stage/stages.h"
 
+#include <cstddef>
+#include <cstring>
+
 namespace slash32 {
 namespace {
 
@@ -20,13 +23,22 @@ uint8_t hop_limit_of(const Ipv6Header& ip) {
     return ip.hop_limit;
 }
 
-// RFC 1141, with the correction of RFC 1624: the TTL is the high byte of its word.
 void decrement_hop_limit(Ipv4Header& ip) {
     --ip.ttl;
-    ip.checksum = checksum_adjust(ip.checksum.get(), Be16{0x0100}, Be16{0});
+    ip.checksum = checksum_of_smaller_ttl(ip.checksum.get());
 }
 void decrement_hop_limit(Ipv6Header& ip) {
     --ip.hop_limit;
+}
+
+// Both at once: they stand together in both.
+void set_macs(EthernetHeader& ethernet, const Adjacency& adjacency) {
+    constexpr size_t kBoth = 2 * sizeof(Mac);
+    static_assert(offsetof(EthernetHeader, source) == sizeof(Mac) &&
+                  offsetof(Adjacency, source) == offsetof(Adjacency, destination) + sizeof(Mac));
+    const auto* from =
+        reinterpret_cast<const std::byte*>(&adjacency) + offsetof(Adjacency, destination);
+    std::memcpy(reinterpret_cast<std::byte*>(&ethernet), from, kBoth);
 }
 
 // The largest packet on the link that this one leads to.
@@ -65,20 +77,24 @@ bool fit_mtu(WorkerContext& context, Burst& burst, unsigned i, uint16_t mtu) {
 template <typename Header>
 uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
     uint32_t ready = 0;
+    // Most packets go where the one before goes.
+    NextHopId last = kNoNextHop;
+    const Adjacency* adjacency = &context.adjacency(last);
     for_each_packet(mask, [&](unsigned i) {
         const PacketMeta& meta = burst.meta[i];
         auto& ip = *reinterpret_cast<Header*>(meta.l3);
         if (hop_limit_of(ip) <= 1) [[unlikely]] {
             return drop_with_error(context, burst, i, DropReason::kHopLimit, IcmpError::kHopLimit);
         }
-        const Adjacency& adjacency = context.adjacency(meta.next_hop);
-        if (length_on_link(burst, i) > adjacency.mtu) [[unlikely]] {
-            if (!fit_mtu(context, burst, i, adjacency.mtu)) return;
+        if (meta.next_hop != last) {
+            last = meta.next_hop;
+            adjacency = &context.adjacency(last);
+        }
+        if (length_on_link(burst, i) > adjacency->mtu) [[unlikely]] {
+            if (!fit_mtu(context, burst, i, adjacency->mtu)) return;
         }
         decrement_hop_limit(ip);
-        EthernetHeader& ethernet = ethernet_before(meta);
-        ethernet.destination = adjacency.destination;
-        ethernet.source = adjacency.source;
+        set_macs(ethernet_before(meta), *adjacency);
         ready |= 1u << i;
     });
     return ready;

@@ -114,22 +114,32 @@ void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask)
     return nullptr;
 }
 
-void apply(WorkerContext& context, Burst& burst, unsigned i) {
+// Whether all packets of the burst to this next hop just leave by the port that this one does.
+bool apply(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
     const Adjacency* adjacency = &context.adjacency(meta.next_hop);
-    if (adjacency->kind != AdjacencyKind::kEthernet) [[unlikely]] {
+    const bool straight = adjacency->kind == AdjacencyKind::kEthernet;
+    if (!straight) [[unlikely]] {
         adjacency = way_out(context, burst, i);
-        if (adjacency == nullptr) return;
+        if (adjacency == nullptr) return false;
     }
     const PortConfig* out = context.ports[adjacency->port.value()];
-    if (out == nullptr) return drop(context, burst, i, DropReason::kPortGone);
+    if (out == nullptr) {
+        drop(context, burst, i, DropReason::kPortGone);
+        return false;
+    }
     // A VM does not need the router to reach itself; an uplink may well have two neighbours.
     if (out == burst.in && out->kind != PortKind::kUplink) {
-        return drop(context, burst, i, DropReason::kHairpin);
+        drop(context, burst, i, DropReason::kHairpin);
+        return false;
     }
     // What reaches the host by an uplink shows there as the uplink's.
-    if (out->has(kHostLink) && burst.in->twin != kNoPort) return to_host(context, burst, i);
+    if (out->has(kHostLink) && burst.in->twin != kNoPort) {
+        to_host(context, burst, i);
+        return false;
+    }
     meta.out_port = adjacency->port;
+    return straight;
 }
 
 }  // namespace
@@ -141,7 +151,18 @@ void route(WorkerContext& context, Burst& burst) {
     const uint32_t ipv6 = unrouted & burst.ipv6;
     if (ipv4 != 0) lookup<Ipv4Header, Ip4>(context, burst, ipv4);
     if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6);
-    for_each_packet(burst.live, [&](unsigned i) { apply(context, burst, i); });
+    // Most packets go where the one before goes.
+    NextHopId last{UINT32_MAX};  // none's
+    PortId port;
+    for_each_packet(burst.live, [&](unsigned i) {
+        PacketMeta& meta = burst.meta[i];
+        if (meta.next_hop == last) {
+            meta.out_port = port;
+        } else if (apply(context, burst, i)) {
+            last = meta.next_hop;
+            port = meta.out_port;
+        }
+    });
 }
 
 }  // namespace slash32

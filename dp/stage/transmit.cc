@@ -62,6 +62,11 @@ void send_list(WorkerContext& context, PortId in, TxPort& tx, rte_mbuf* packet, 
 
 // Sends the packets of `mask`, which all go to one port that is ready.
 void send_group(WorkerContext& context, Burst& burst, uint32_t mask, TxPort& tx, Sent& sent) {
+    // They stand together already, and nothing has been cut.
+    if ((mask & (mask + 1)) == 0 && (mask & burst.offload) == 0) [[likely]] {
+        const auto all = static_cast<uint16_t>(std::popcount(mask));
+        return send(context, burst.in->id, tx, burst.packets.data(), all, sent);
+    }
     std::array<rte_mbuf*, kBurstSize> batch;
     uint16_t count = 0;
     for_each_packet(mask, [&](unsigned i) {
@@ -90,7 +95,7 @@ void transmit(WorkerContext& context, Burst& burst) {
     PortCounters& in = context.port_counters(burst.in->id);
     while (burst.tx != 0) {
         const PortId out = burst.meta[std::countr_zero(burst.tx)].out_port;
-        const uint32_t mask = same_destination(burst, out);
+        const uint32_t mask = burst.one_port ? burst.tx : same_destination(burst, out);
         const PortConfig* port = context.ports[out.value()];
         // The offload stage has dropped what leads to a port that is not ready; it may have become
         // so since, and then the driver takes nothing.

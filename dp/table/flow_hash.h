@@ -6,16 +6,17 @@
 #include "dp/abi/flow.h"
 
 #include <array>
-#include <bit>
 #include <cstdint>
 
 namespace slash32 {
 
 // REQUIRES: seed is secret, or a VM chooses which keys collide.
 inline uint64_t hash_key(const FlowKey& key, const std::array<uint64_t, 4>& seed) {
-    const uint64_t a = multiply_fold(key.source[0] ^ seed[0], key.source[1] ^ seed[1]);
-    const uint64_t b = multiply_fold(key.destination[0] ^ seed[2], key.destination[1] ^ seed[3]);
-    return multiply_fold(a ^ key.ends(), std::rotl(b, 32) ^ seed[1]);
+    uint64_t sum = multiply_fold(key.source[1] ^ seed[0], key.destination[1] ^ seed[1]);
+    // IPv4 has no such halves, and does not pay for them.
+    if ((key.source[0] | key.destination[0]) != 0)
+        sum = multiply_fold(sum ^ key.source[0], key.destination[0] ^ seed[2]);
+    return multiply_fold(sum ^ key.ends(), seed[3]);
 }
 
 inline uint32_t first_bucket(uint64_t hash, uint32_t bucket_mask) {

@@ -11,6 +11,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace slash32 {
 
 using FlowAddress = std::array<uint64_t, 2>;
@@ -74,6 +78,7 @@ inline uint8_t icmp_counterpart(uint8_t protocol, uint8_t type) {
 struct FlowPorts {
     uint16_t source = 0;
     uint16_t destination = 0;
+    uint32_t word() const { return uint32_t{destination} << 16 | source; }
 };
 
 // `l4` of a TCP, UDP, SCTP, ICMP or ICMPv6 header: 8 bytes, proven. Other protocols have no ports.
@@ -94,6 +99,17 @@ inline FlowPorts flow_ports(uint8_t protocol, const uint8_t* l4) {
             break;
     }
     return ports;
+}
+
+// Of a parsed packet, as FlowPorts::word() would be.
+inline uint32_t ports_of(const PacketMeta& meta) {
+    if (meta.l4_length == 0) return 0;
+    const uint8_t* l4 = meta.l3 + meta.l3_length;
+    if (meta.protocol != kProtoUdp && meta.protocol != kProtoTcp) [[unlikely]]
+        return flow_ports(meta.protocol, l4).word();
+    uint32_t word;
+    std::memcpy(&word, l4, sizeof word);
+    return word;
 }
 
 // What FlowKey::ingress says of a port.
@@ -118,9 +134,7 @@ inline void make_flow_key(const PacketMeta& meta, uint32_t where, FlowKey& key) 
         key.source = flow_address(ip.source);
         key.destination = flow_address(ip.destination);
     }
-    FlowPorts ports;
-    if (meta.l4_length != 0) ports = flow_ports(meta.protocol, meta.l3 + meta.l3_length);
-    key.set_ends(ports.source, ports.destination, where | meta.protocol);
+    key.set_ends(ports_of(meta), where | meta.protocol);
 }
 inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in, VrfId vrf) {
     FlowKey key;
@@ -141,6 +155,21 @@ inline FlowKey reverse_key(const FlowKey& key, PortId ingress) {
         reverse.destination_port = Be16{icmp_counterpart(key.protocol(), type)}.raw();
     }
     return reverse;
+}
+
+// As ==, in fewer instructions. Keys do not change while they can be found: these loads need not be
+// atomic.
+inline bool same_key(const FlowKey& a, const FlowKey& b) {
+#if defined(__AVX2__)
+    const auto addresses = [](const FlowKey& key) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&key.source));
+    };
+    static_assert(offsetof(FlowKey, source_port) == sizeof(__m256i));
+    const __m256i differ = _mm256_xor_si256(addresses(a), addresses(b));
+    return _mm256_testz_si256(differ, differ) != 0 && a.ends() == b.ends();
+#else
+    return a == b;
+#endif
 }
 
 }  // namespace slash32

@@ -3,6 +3,7 @@
 
 #include "dp/base/assert.h"
 #include "dp/table/flow_bucket.h"
+#include "dp/table/flow_key.h"
 #include "dp/table/grace_period.h"
 
 #include <rte_pause.h>
@@ -17,7 +18,7 @@ namespace {
 constexpr unsigned kLinkAttempts = 64;
 
 bool is_over(const FlowRef& flow) {
-    return slash32::is_over(flow.entry->first.status.load(std::memory_order_acquire).phase);
+    return slash32::is_over(flow.entry().first.status.load(std::memory_order_acquire).phase);
 }
 bool is_half_open(FlowPhase phase) {
     return phase == FlowPhase::kEmbryonic;
@@ -58,9 +59,7 @@ FlowTable::Place FlowTable::place(uint64_t hash) const {
 
 FlowRef FlowTable::linked(const FlowBucket& bucket, unsigned at) const {
     // Pairs with the release of put_link(): the entry is complete.
-    const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
-    if (link == 0) return {};
-    return {&shared_->entries[(link - 1) >> 1], (link - 1) & 1};
+    return {shared_->entries, bucket.links[at].load(std::memory_order_acquire)};
 }
 
 FlowRef FlowTable::find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const {
@@ -96,17 +95,13 @@ void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* 
         const unsigned at = static_cast<unsigned>(std::countr_zero(match)) % FlowBucket::kLinks;
         // Pairs with the release of put_link(): the entry is complete.
         const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
-        if (match == 0 || link == 0) {
-            found[i] = {};
-            continue;
-        }
-        const FlowRef flow{&entries[(link - 1) >> 1], (link - 1) & 1};
-        rte_prefetch0(&flow.forward());
+        const FlowRef flow = match == 0 ? FlowRef() : FlowRef(entries, link);
+        if (flow) rte_prefetch0(&flow.forward());
         found[i] = flow;
     }
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(lanes));
-        if (!found[i] || found[i].forward().key != keys[i]) [[unlikely]]
+        if (!found[i] || !same_key(found[i].forward().key, keys[i])) [[unlikely]]
             found[i] = find(keys[i], place(hashes[i]));
     }
 }
@@ -240,7 +235,7 @@ void FlowTable::remove(const FlowKey& key, uint32_t link) {
 // Whether what stands at a key is over: then its place is free. The caller holds the lock.
 bool FlowTable::drop_dead(const FlowRef& found, const Place& place) {
     if (!is_over(found)) return false;
-    const uint32_t link = (index_of(*found.entry) << 1 | found.direction) + 1;
+    const uint32_t link = link_of(found.entry(), found.direction());
     if (clear_link(*place.first, link)) return true;
     if (place.second == place.first || !try_lock(*place.second)) return false;
     const bool cleared = clear_link(*place.second, link);
@@ -251,16 +246,16 @@ bool FlowTable::drop_dead(const FlowRef& found, const Place& place) {
 
 FlowTable::Linked FlowTable::link_locked(FlowEntry& entry, const Place& a, const Place& b,
                                          FlowRef& other) {
-    other = find(entry.directions[0].key, a);
+    other = find(entry.opening.key, a);
     if (other && !drop_dead(other, a)) return is_over(other) ? Linked::kFull : Linked::kExists;
-    other = find(entry.directions[1].key, b);
+    other = find(entry.answers.key, b);
     if (other && !drop_dead(other, b)) return is_over(other) ? Linked::kFull : Linked::kClash;
-    return put_both(a, b, (index_of(entry) << 1) + 1) ? Linked::kYes : Linked::kFull;
+    return put_both(a, b, link_of(entry, 0)) ? Linked::kYes : Linked::kFull;
 }
 
 FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other) {
-    const Place a = place(hash(entry.directions[0].key));
-    const Place b = place(hash(entry.directions[1].key));
+    const Place a = place(hash(entry.opening.key));
+    const Place b = place(hash(entry.answers.key));
     const FlowStatus status = entry.first.status.load(std::memory_order_relaxed);
     // Before anybody can find it, since from then on anybody may change or end it.
     const bool half_open = is_half_open(status.phase);
@@ -289,7 +284,7 @@ FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other
 void FlowTable::take_out(FlowEntry& entry, FlowStatus last) {
     const uint32_t index = index_of(entry);
     for (unsigned d = 0; d < 2; ++d)
-        remove(entry.directions[d].key, (index << 1 | d) + 1);
+        remove(entry.direction(d).key, link_of(entry, d));
     // Only now: link() writes it after the flow can be found, until it lets go of the buckets.
     shared_->summaries[index].expires.store(0, std::memory_order_relaxed);
     count_flows(*shared_, entry.second.charged, kOneLess);
@@ -374,9 +369,9 @@ void FlowTable::reclaim() {
         for (uint32_t n = 0; n < batch.size; ++n) {
             const uint32_t index = retired_[retired_head_++ % kRetiredMax];
             FlowEntry& entry = shared_->entries[index];
-            for (FlowDirection& direction : entry.directions) {
-                direction.epoch.store(0, std::memory_order_relaxed);
-                direction.marks.store(0, std::memory_order_relaxed);
+            for (FlowDirection* direction : {&entry.opening, &entry.answers}) {
+                direction->epoch.store(0, std::memory_order_relaxed);
+                direction->marks.store(0, std::memory_order_relaxed);
             }
             entry.second.version.fetch_add(1, std::memory_order_release);
             release_index(index);
@@ -395,8 +390,8 @@ void FlowTable::examine(uint32_t index, uint32_t now) {
         kill(entry);
         return;
     }
-    const uint32_t seen = std::max(entry.directions[0].last_seen.load(relaxed),
-                                   entry.directions[1].last_seen.load(relaxed));
+    const uint32_t seen =
+        std::max(entry.opening.last_seen.load(relaxed), entry.answers.last_seen.load(relaxed));
     const uint32_t timeout =
         shared_->limits.timeouts[static_cast<size_t>(status.state)].load(relaxed);
     const uint32_t expires = seen + timeout + 1;

@@ -23,11 +23,24 @@ struct rte_rcu_qsbr;
 
 namespace slash32 {
 
-struct FlowRef {
-    FlowEntry* entry = nullptr;
-    unsigned direction = 0;
-    explicit operator bool() const { return entry != nullptr; }
-    FlowDirection& forward() const { return entry->directions[direction]; }
+// One direction of a flow, as a link of a bucket names it (FlowBucket::links), or none.
+class FlowRef {
+  public:
+    FlowRef() = default;
+    FlowRef(FlowEntry* entries, uint32_t link)
+        : at_(link == 0 ? 0 : reinterpret_cast<uintptr_t>(entries) + size_t{link - 1} * kHalf) {}
+
+    explicit operator bool() const { return at_ != 0; }
+    // REQUIRES of the others: it is not none.
+    FlowDirection& forward() const { return *reinterpret_cast<FlowDirection*>(at_); }
+    FlowEntry& entry() const { return *reinterpret_cast<FlowEntry*>(at_ & ~(2 * kHalf - 1)); }
+    unsigned direction() const { return at_ / kHalf % 2; }
+
+  private:
+    static constexpr uintptr_t kHalf = sizeof(FlowEntry) / 2;
+    static_assert(alignof(FlowEntry) == 2 * kHalf && offsetof(FlowEntry, answers) == kHalf);
+
+    uintptr_t at_ = 0;
 };
 
 // Hashes keys for lookup_bulk(), and fetches their buckets meanwhile. A copy of what that needs: in
@@ -130,6 +143,9 @@ class FlowTable {
     void sweep(uint32_t count, uint32_t now);
     void examine(uint32_t index, uint32_t now);
 
+    uint32_t link_of(const FlowEntry& entry, unsigned direction) const {
+        return (index_of(entry) << 1 | direction) + 1;
+    }
     uint32_t index_of(const FlowEntry& entry) const {
         return static_cast<uint32_t>(&entry - shared_->entries);
     }

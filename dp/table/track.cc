@@ -71,7 +71,7 @@ void begin(FlowEntry& entry, FlowState state) {
 TrackResult track_answered(unsigned direction, FlowEntry& entry) {
     constexpr auto kRelaxed = std::memory_order_relaxed;
     if (direction == 0) return {};
-    std::atomic<uint32_t>& marks = entry.directions[1].marks;
+    std::atomic<uint32_t>& marks = entry.answers.marks;
     if ((marks.load(kRelaxed) & kFlowAnswered) != 0) return {};
 
     FlowStatus before = entry.first.status.load(kRelaxed);

@@ -26,6 +26,22 @@ bool buffers_available(rte_mempool* pool) {
     return true;
 }
 
+// Whether nothing but its place in `pool` is left of a buffer when it is freed.
+bool goes_back_whole(const rte_mbuf& packet, const rte_mempool* pool) {
+    return packet.pool == pool && packet.nb_segs == 1 && rte_mbuf_refcnt_read(&packet) == 1 &&
+           RTE_MBUF_DIRECT(&packet);
+}
+
+// rte_pktmbuf_free_bulk() for what is nearly always one buffer a packet, of one pool: that one
+// looks at each buffer's owners, chain and pool apart, four times the instructions.
+void free_sent(rte_mbuf** packets, uint16_t n) {
+    rte_mempool* pool = packets[0]->pool;
+    for (uint16_t i = 0; i < n; ++i) {
+        if (!goes_back_whole(*packets[i], pool)) return rte_pktmbuf_free_bulk(packets, n);
+    }
+    rte_mempool_put_bulk(pool, reinterpret_cast<void* const*>(packets), n);
+}
+
 // Entries that the guest has made available and nobody has taken.
 uint16_t waiting_entries(const VhostRxQueue& q, int vid) {
     if (q.ring_size.load(std::memory_order_relaxed) == 0) return 0;
@@ -112,7 +128,7 @@ uint16_t vhost_transmit(TxPort& port, WorkerId worker, rte_mbuf** packets, uint1
         return 0;
     }
     refusals = 0;
-    rte_pktmbuf_free_bulk(packets, sent);  // enqueue copied them
+    free_sent(packets, sent);  // enqueue copied them
     return sent;
 }
 

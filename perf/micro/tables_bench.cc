@@ -90,8 +90,8 @@ class Flows {
         DropReason why{};
         FlowEntry* entry = table_.allocate(PortId{1}, why);
         if (entry == nullptr) return false;
-        entry->directions[0].key = key_of(n);
-        entry->directions[1].key = reverse_key(key_of(n), PortId{2});
+        entry->opening.key = key_of(n);
+        entry->answers.key = reverse_key(key_of(n), PortId{2});
         entry->first.status.store({FlowState::kUdp, FlowPhase::kEmbryonic, 0});
         FlowRef other;
         return table_.link(*entry, 1, other) == FlowTable::Linked::kYes;

@@ -32,6 +32,10 @@ FlowKey key_of(uint32_t n, PortId ingress = kPort) {
     return key;
 }
 
+FlowEntry* entry_of(const FlowRef& flow) {
+    return flow ? &flow.entry() : nullptr;
+}
+
 class FlowTableTest : public testing::Test {
   protected:
     // The Lab starts the EAL.
@@ -62,10 +66,10 @@ class FlowTableTest : public testing::Test {
         Made made;
         FlowEntry* entry = table(worker).allocate(charged, made.why);
         if (entry == nullptr) return made;
-        entry->directions[0].key = forward;
-        entry->directions[1].key = back;
-        for (FlowDirection& direction : entry->directions)
-            direction.last_seen = now_;
+        entry->opening.key = forward;
+        entry->answers.key = back;
+        for (FlowDirection* direction : {&entry->opening, &entry->answers})
+            direction->last_seen = now_;
         entry->first.status = FlowStatus{FlowState::kUdp, phase, 0};
         made.linked = table(worker).link(*entry, now_, made.other);
         if (made.linked == FlowTable::Linked::kYes)
@@ -101,10 +105,10 @@ TEST_F(FlowTableTest, FindsBothDirectionsOfAFlow) {
     ASSERT_EQ(made.linked, FlowTable::Linked::kYes);
     const FlowRef forward = table().lookup(key_of(1));
     const FlowRef back = table().lookup(reverse_key(key_of(1), PortId{8}));
-    EXPECT_EQ(forward.entry, made.entry);
-    EXPECT_EQ(forward.direction, 0u);
-    EXPECT_EQ(back.entry, made.entry);
-    EXPECT_EQ(back.direction, 1u);
+    EXPECT_EQ(entry_of(forward), made.entry);
+    EXPECT_EQ(forward.direction(), 0u);
+    EXPECT_EQ(entry_of(back), made.entry);
+    EXPECT_EQ(back.direction(), 1u);
 }
 
 TEST_F(FlowTableTest, DoesNotFindWhatDiffersInAnything) {
@@ -127,20 +131,20 @@ TEST_F(FlowTableTest, BulkIsSingleAndLeavesOtherLanesAlone) {
     std::array<FlowKey, kBurstSize> keys;
     std::array<uint64_t, kBurstSize> hashes;
     std::array<FlowRef, kBurstSize> found;
+    const FlowRef untouched(shared().entries, 1000);
     for (uint32_t i = 0; i < kBurstSize; ++i) {
         keys[i] = key_of(i);
         hashes[i] = table().hasher().prepare(keys[i]);
         if (i % 3 != 0) {
             ASSERT_TRUE(make(i).entry);
         }
-        found[i] = {reinterpret_cast<FlowEntry*>(64), 1};
+        found[i] = untouched;
     }
     constexpr uint32_t kMask = 0x0ff0f0f3;
     table().lookup_bulk(kMask, keys.data(), hashes.data(), found.data());
     for (uint32_t i = 0; i < kBurstSize; ++i) {
-        FlowEntry* const expected = (kMask >> i & 1) == 0 ? reinterpret_cast<FlowEntry*>(64)
-                                                          : table().lookup(keys[i]).entry;
-        EXPECT_EQ(found[i].entry, expected);
+        const FlowRef expected = (kMask >> i & 1) == 0 ? untouched : table().lookup(keys[i]);
+        EXPECT_EQ(entry_of(found[i]), entry_of(expected));
     }
 }
 
@@ -148,7 +152,7 @@ TEST_F(FlowTableTest, SecondFlowOfATupleIsTheFirst) {
     const Made first = make(1);
     const Made second = make(1);
     EXPECT_EQ(second.linked, FlowTable::Linked::kExists);
-    EXPECT_EQ(second.other.entry, first.entry);
+    EXPECT_EQ(entry_of(second.other), first.entry);
     EXPECT_EQ(used(), 1u);
 }
 
@@ -157,7 +161,7 @@ TEST_F(FlowTableTest, FlowWhoseAnswersAreAnothersClashes) {
     // The same packet from another port: its answers would be the same.
     const Made second = make(key_of(1, PortId{9}), reverse_key(key_of(1), PortId{8}));
     EXPECT_EQ(second.linked, FlowTable::Linked::kClash);
-    EXPECT_EQ(second.other.entry, first.entry);
+    EXPECT_EQ(entry_of(second.other), first.entry);
     EXPECT_EQ(used(), 1u);
 }
 
@@ -166,8 +170,8 @@ TEST_F(FlowTableTest, AnswerAsAFirstPacketIsTheFlowOfTheOther) {
     const FlowKey answer = reverse_key(key_of(1), PortId{8});
     const Made second = make(answer, key_of(1));
     EXPECT_EQ(second.linked, FlowTable::Linked::kExists);
-    EXPECT_EQ(second.other.entry, first.entry);
-    EXPECT_EQ(second.other.direction, 1u);
+    EXPECT_EQ(entry_of(second.other), first.entry);
+    EXPECT_EQ(second.other.direction(), 1u);
 }
 
 TEST_F(FlowTableTest, KilledFlowIsGoneAndItsEntryComesBackAfterAGracePeriod) {
@@ -203,7 +207,7 @@ TEST_F(FlowTableTest, LivesAsLongAsOneDirectionIsSeen) {
     for (int i = 0; i < 10; ++i) {
         pass_seconds(20);
         ASSERT_TRUE(has(1)) << i;
-        made.entry->directions[i % 2].last_seen = now_;
+        made.entry->direction(i % 2).last_seen = now_;
     }
     pass_seconds(40);
     EXPECT_FALSE(has(1));
@@ -218,7 +222,7 @@ TEST_F(FlowTableTest, ShorterTimeoutOfANewStateHolds) {
     pass_seconds(1000);
     EXPECT_TRUE(has(1));
     made.entry->first.status = after;
-    made.entry->directions[0].last_seen = now_;
+    made.entry->opening.last_seen = now_;
     table().status_changed(*made.entry, before, after, now_);
     pass_seconds(20);
     EXPECT_FALSE(has(1));
@@ -243,7 +247,7 @@ TEST_F(FlowTableTest, FlushedFlowIsOverAndTakenOut) {
     EXPECT_NE(second.entry, made.entry);
     pass_seconds(2);
     EXPECT_EQ(used(), 1u);
-    EXPECT_EQ(table().lookup(key_of(1)).entry, second.entry);
+    EXPECT_EQ(entry_of(table().lookup(key_of(1))), second.entry);
 }
 
 TEST_F(FlowTableTest, PortAtItsLimitOfHalfOpenFlowsLosesItsOwn) {
@@ -297,7 +301,7 @@ TEST_F(FlowTableTest, FullTableOfAssuredFlowsRefuses) {
     for (uint32_t n = 0; n < 256; ++n)
         EXPECT_TRUE(has(n));
     // A closing flow makes room.
-    FlowEntry& closing = *table().lookup(key_of(5)).entry;
+    FlowEntry& closing = table().lookup(key_of(5)).entry();
     const FlowStatus before = closing.first.status;
     const FlowStatus after{FlowState::kTcpTimeWait, FlowPhase::kClosing, 0};
     closing.first.status = after;
@@ -319,8 +323,8 @@ TEST_F(FlowTableTest, CountsAreRightThroughRandomChanges) {
                                    PortId{static_cast<uint16_t>(1 + n % 3)});
             if (made.entry != nullptr) alive[n] = made.entry;
         } else if (const FlowRef found = table().lookup(key_of(n))) {
-            ASSERT_EQ(found.entry, alive.at(n));
-            ASSERT_TRUE(table().kill(*found.entry));
+            ASSERT_EQ(entry_of(found), alive.at(n));
+            ASSERT_TRUE(table().kill(found.entry()));
         }
         if (step % 16 == 0) maintain();
     }
@@ -330,7 +334,7 @@ TEST_F(FlowTableTest, CountsAreRightThroughRandomChanges) {
         const FlowRef found = table().lookup(key_of(n));
         if (!found) continue;
         ++flows;
-        embryonic += found.entry->first.status.load().phase == FlowPhase::kEmbryonic;
+        embryonic += found.entry().first.status.load().phase == FlowPhase::kEmbryonic;
     }
     EXPECT_EQ(used(), flows);
     EXPECT_EQ(half_open(), embryonic);
@@ -354,7 +358,7 @@ TEST_F(SmallBuckets, OverflowGoesToTheSecondBucketAndComesBack) {
         ASSERT_TRUE(table().lookup(reverse_key(key_of(n), PortId{8})));
     }
     for (const uint32_t n : made) {
-        ASSERT_TRUE(table().kill(*table().lookup(key_of(n)).entry));
+        ASSERT_TRUE(table().kill(table().lookup(key_of(n)).entry()));
         ASSERT_FALSE(has(n));
     }
     for (uint32_t b = 0; b < 4; ++b) {
@@ -384,7 +388,7 @@ class FlowTableRace : public FlowTableTest {
                 const FlowRef found = table(worker).lookup(back ? answer : forward);
                 if (found) {
                     found.forward().last_seen.store(now_, std::memory_order_relaxed);
-                    if (random() % 2 == 0) table(worker).kill(*found.entry);
+                    if (random() % 2 == 0) table(worker).kill(found.entry());
                 }
             } else {
                 make(back ? answer : forward, back ? forward : answer,
@@ -412,9 +416,9 @@ TEST_F(FlowTableRace, KeepsOneFlowATupleAndEveryEntry) {
     for (uint32_t n = 0; n < 64; ++n) {
         const FlowRef forward = table().lookup(key_of(n));
         const FlowRef answer = table().lookup(reverse_key(key_of(n), PortId{8}));
-        ASSERT_EQ(forward.entry, answer.entry);
+        ASSERT_EQ(entry_of(forward), entry_of(answer));
         alive += forward ? 1 : 0;
-        if (forward) table().kill(*forward.entry);
+        if (forward) table().kill(forward.entry());
     }
     EXPECT_GT(alive, 0u);
     EXPECT_EQ(used(), 0u);

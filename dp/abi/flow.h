@@ -3,16 +3,16 @@
 // and are its only writers (dp/table/flow_table.h); control makes it, lists it and marks flows
 // dead.
 //
-// A flow is one entry with both tuples, each linked into a bucket of its own. An entry has, for
-// each direction, one cache line that is all a packet needs of a connection without sequence
-// numbers, and one for TCP's. Buckets hold tags and entry references; a key that finds its first
-// bucket full goes to its second.
+// A flow is one entry with both tuples, which one bucket leads to. An entry has, for each
+// direction, one cache line that is all a packet needs of a connection without sequence numbers,
+// and one for TCP's. Buckets hold tags and entry references; a flow that finds its first bucket
+// full goes to its second.
 //
 // Thread safety: lookups take no lock. Links of a bucket change under its lock, which only workers
 // take. A key is immutable while linked; an entry is reused after a grace period, its version
 // raised. What changes under readers is an atomic, relaxed unless a pairing is named.
 //
-// Memory: 256 bytes an entry, 64 of buckets, 8 of summary: 328 a flow.
+// Memory: 256 bytes an entry, 32 of buckets, 8 of summary: 296 a flow.
 #pragma once
 
 #include "dp/base/ids.h"
@@ -62,12 +62,16 @@ struct FlowKey {
     PortId ingress() const { return PortId{static_cast<uint16_t>(where >> 20)}; }
     VrfId vrf() const { return VrfId{static_cast<uint16_t>(where >> 8 & 0xfff)}; }
     uint8_t protocol() const { return static_cast<uint8_t>(where); }
+    // Of `where`: VRF and protocol, which the answers share.
+    static constexpr uint32_t kZone = 0xfffff;
     static uint32_t pack(PortId ingress, VrfId vrf, uint8_t protocol) {
         return uint32_t{ingress.value()} << 20 | uint32_t{vrf.value()} << 8 | protocol;
     }
 };
 static_assert(sizeof(FlowKey) == 40 && std::has_unique_object_representations_v<FlowKey>);
 static_assert(kMaxPorts <= 4096 && kMaxVrfs <= 4096, "FlowKey::where");
+
+using FlowSeed = std::array<uint64_t, 3>;  // of the keys' hash
 
 // What a connection has come to; each has a timeout of its own (named as Linux names them).
 enum class FlowState : uint8_t {
@@ -192,13 +196,14 @@ struct alignas(256) FlowEntry {
 };
 static_assert(sizeof(FlowEntry) == 256 && offsetof(FlowEntry, answers) == 128);
 
-// Eight links to directions of entries. A tag is 16 bits of the key's hash.
+// Eight links to flows. A tag is 16 bits of the hash of the opening direction's key; that of the
+// answers' differs in the lowest bit alone.
 struct alignas(kCacheLine) FlowBucket {
     static constexpr size_t kLinks = 8;
     std::array<std::atomic<uint16_t>, kLinks> tags;
-    std::array<std::atomic<uint32_t>, kLinks> links;  // entry index << 1 | direction, + 1; 0: free
+    std::array<std::atomic<uint32_t>, kLinks> links;  // entry index + 1; 0: free
     std::atomic<uint32_t> lock;
-    std::atomic<uint32_t> overflow;  // keys whose first bucket this is, and that stand in another
+    std::atomic<uint32_t> overflow;  // flows whose first bucket this is, and that stand in another
 };
 static_assert(sizeof(FlowBucket) == kCacheLine);
 
@@ -235,7 +240,7 @@ struct FlowTables {
     uint32_t capacity = 0;     // flows at a time
     uint32_t entry_count = 0;  // more: those taken out wait for a grace period
     uint32_t bucket_mask = 0;  // number of buckets - 1; about a bucket a flow
-    std::array<uint64_t, 4> seed{};
+    FlowSeed seed{};
     FlowShare* shares = nullptr;  // kMaxPorts, by the charged port
     FlowLimits limits;
     // Entries that nobody has used so far begin here.

@@ -21,11 +21,14 @@ uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
     uint64_t* hashes = context.scratch.hashes.data();
     for_each_packet(mask, [&](unsigned i) {
         make_flow_key(burst.meta[i], origin | uint32_t{burst.vrfs[i].value()} << 8, keys[i]);
-        hashes[i] = hasher.prepare(keys[i]);
+        hashes[i] = hasher.prepare_ported(keys[i]);
     });
     uint32_t errors = 0;
     for_each_packet(mask & burst.icmp, [&](unsigned i) {
-        if (!is_icmp_error(burst.meta[i])) return;
+        if (!is_icmp_error(burst.meta[i])) {
+            hashes[i] = hasher.prepare(keys[i]);
+            return;
+        }
         const auto quoted =
             quoted_flow_key(burst.packets[i], burst.meta[i], *burst.in, burst.vrfs[i]);
         if (!quoted) {

@@ -34,6 +34,10 @@ bool is_over(const FlowEntry& entry) {
     return slash32::is_over(entry.first.status.load(std::memory_order_acquire).phase);
 }
 
+bool lets_answers_through(const FlowVerdict& verdict) {
+    return verdict.stateful || verdict.policy == kOpenGeneration;
+}
+
 // Does the filter at one end still let the flow through? Asks the policy anew only where what the
 // verdict rests on has changed. REQUIRES: the verdict lock.
 bool end_holds(const WorkerContext& context, FlowEntry& entry, PolicyDirection direction) {
@@ -73,7 +77,9 @@ Holds filters_hold(const WorkerContext& context, FlowEntry& entry) {
     // Without a stateful end it is no flow any more: each packet is for itself.
     if (!egress.stateful && !ingress.stateful) return Holds::kNo;
     const uint32_t kept = entry.answers.marks.load(std::memory_order_relaxed) & kFlowAnswered;
-    entry.answers.marks.store(kept | answer_marks(egress, ingress), std::memory_order_relaxed);
+    entry.answers.marks.store(
+        kept | answer_marks(lets_answers_through(egress), lets_answers_through(ingress)),
+        std::memory_order_relaxed);
     return Holds::kYes;
 }
 
@@ -246,14 +252,14 @@ void keep_verdict(const PortConfig& port, const PolicyVerdict& verdict, FlowVerd
     kept.stateful = verdict.stateful;
 }
 
-uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress) {
-    const auto lets_answers_through = [](const FlowVerdict& verdict) {
-        return verdict.stateful || verdict.policy == kOpenGeneration;
-    };
-    uint32_t marks = 0;
-    if (!lets_answers_through(ingress)) marks |= kFlowJudgeEgress;
-    if (!lets_answers_through(egress)) marks |= kFlowJudgeIngress;
-    return marks;
+bool lets_answers_through(const PortConfig& port, const PolicyVerdict& verdict) {
+    return verdict.stateful || filter_generation(port) == kOpenGeneration;
+}
+
+// The ends change sides: what was let in goes out now.
+uint32_t answer_marks(bool egress_lets_through, bool ingress_lets_through) {
+    return (ingress_lets_through ? 0u : kFlowJudgeEgress) |
+           (egress_lets_through ? 0u : kFlowJudgeIngress);
 }
 
 void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {

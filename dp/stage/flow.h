@@ -20,7 +20,8 @@ PolicyQuery policy_query(const FlowKey& key, PolicyDirection direction, uint8_t 
 void keep_verdict(const PortConfig& port, const PolicyVerdict& verdict, FlowVerdict& kept);
 
 // The marks of a flow's direction 1: which ends must be asked about its answers.
-uint32_t answer_marks(const FlowVerdict& egress, const FlowVerdict& ingress);
+bool lets_answers_through(const PortConfig&, const PolicyVerdict&);
+uint32_t answer_marks(bool egress_lets_through, bool ingress_lets_through);
 
 // Puts each packet of `mask` on the flow that its key has led to, if any (scratch.found): checks
 // that the flow still holds, tracks, and takes the next hop from it. Drops the packet where it fits

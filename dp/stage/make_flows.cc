@@ -8,6 +8,7 @@
 #include "dp/table/flow_key.h"
 #include "dp/table/track.h"
 
+#include <bit>
 #include <optional>
 
 namespace slash32 {
@@ -17,11 +18,9 @@ const PortConfig& destination_port(const WorkerContext& context, const Burst& bu
     return *context.ports[burst.meta[i].out_port.value()];
 }
 
-// The packets of `mask` that are to have a flow; drops those that may not be without one. The
-// answers' places are fetched meanwhile: those of the packets themselves have been looked up.
+// The packets of `mask` that are to have a flow; drops those that may not be without one.
 uint32_t select(WorkerContext& context, Burst& burst, uint32_t mask) {
     const FlowScratch& scratch = context.scratch;
-    const FlowHasher hasher = context.flows.hasher();
     uint32_t chosen = 0;
     for_each_packet(mask, [&](unsigned i) {
         if (!scratch.egress[i].stateful && !scratch.ingress[i].stateful) return;
@@ -29,8 +28,6 @@ uint32_t select(WorkerContext& context, Burst& burst, uint32_t mask) {
         if (burst.meta[i].has(kLaterFragment)) return;
         if (is_icmp_error(burst.meta[i]))
             return drop(context, burst, i, DropReason::kUnrelatedError);
-        const PortConfig& out = destination_port(context, burst, i);
-        hasher.prepare(reverse_key(scratch.keys[i], ingress_class(out)));
         chosen |= 1u << i;
     });
     return chosen;
@@ -42,7 +39,7 @@ void fill(const WorkerContext& context, const Burst& burst, unsigned i, const Po
     const auto relaxed = std::memory_order_relaxed;
     FlowDirection& forward = entry.opening;
     FlowDirection& back = entry.answers;
-    const FlowKey key = scratch.keys[i];
+    const FlowKey& key = scratch.keys[i];
     forward.key = key;
     back.key = reverse_key(key, ingress_class(out));
     forward.epoch.store(scratch.epoch, relaxed);
@@ -57,8 +54,14 @@ void fill(const WorkerContext& context, const Burst& burst, unsigned i, const Po
     keep_verdict(*burst.in, scratch.egress[i], egress);
     keep_verdict(out, scratch.ingress[i], ingress);
     forward.marks.store(0, relaxed);
-    back.marks.store(answer_marks(egress, ingress), relaxed);
+    back.marks.store(answer_marks(lets_answers_through(*burst.in, scratch.egress[i]),
+                                  lets_answers_through(out, scratch.ingress[i])),
+                     relaxed);
     entry.second.out = ingress_class(out);
+}
+
+PortId charged_port(const Burst& burst, const PortConfig& out) {
+    return burst.in->kind == PortKind::kUplink ? out.id : burst.in->id;
 }
 
 // Why there is no flow; nothing where there is one now, or the packet has found another's.
@@ -66,8 +69,7 @@ std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
                                const PortConfig& out) {
     FlowTable& flows = context.flows;
     DropReason why{};
-    const PortId charged = burst.in->kind == PortKind::kUplink ? out.id : burst.in->id;
-    FlowEntry* entry = flows.allocate(charged, why);
+    FlowEntry* entry = flows.allocate(charged_port(burst, out), why);
     if (entry == nullptr) return why;
     fill(context, burst, i, out, *entry);
     if (!begin_tracking(burst.meta[i], flows.limits(), *entry)) {
@@ -103,10 +105,21 @@ std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
 
 void make_flows(WorkerContext& context, Burst& burst) {
     if (context.policy_ports == 0 || !context.flows.enabled()) return;
-    for_each_packet(select(context, burst, burst.live & burst.miss), [&](unsigned i) {
+    const uint32_t chosen = select(context, burst, burst.live & burst.miss);
+    if (chosen == 0) return;
+    const auto charged = [&](unsigned i) {
+        return charged_port(burst, destination_port(context, burst, i));
+    };
+    // Most are charged to one port.
+    const PortId first = charged(static_cast<unsigned>(std::countr_zero(chosen)));
+    uint32_t alike = 0;
+    for_each_packet(chosen, [&](unsigned i) { alike += charged(i) == first; });
+    context.flows.reserve(first, alike);
+    for_each_packet(chosen, [&](unsigned i) {
         const PortConfig& out = destination_port(context, burst, i);
         if (const auto refusal = make(context, burst, i, out)) drop(context, burst, i, *refusal);
     });
+    context.flows.release();
 }
 
 }  // namespace slash32

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "dp/abi/flow.h"
+#include "dp/table/flow_hash.h"
 
 #include <rte_pause.h>
 
@@ -30,11 +31,13 @@
 
 namespace slash32 {
 
-// Bit i is set if tags[i] == tag.
+// Bit i is set if tags[i] is `tag`, of whichever direction.
 inline unsigned match_tags_scalar(const FlowBucket& bucket, uint16_t tag) {
     unsigned found = 0;
-    for (unsigned i = 0; i < FlowBucket::kLinks; ++i)
-        found |= static_cast<unsigned>(bucket.tags[i].load(std::memory_order_relaxed) == tag) << i;
+    for (unsigned i = 0; i < FlowBucket::kLinks; ++i) {
+        const uint16_t differ = bucket.tags[i].load(std::memory_order_relaxed) ^ tag;
+        found |= static_cast<unsigned>((differ & ~kTagDirection) == 0) << i;
+    }
     return found;
 }
 
@@ -42,7 +45,9 @@ inline unsigned match_tags_scalar(const FlowBucket& bucket, uint16_t tag) {
 inline unsigned match_tags_vector(const FlowBucket& bucket, uint16_t tag) {
     std::atomic_signal_fence(std::memory_order_acq_rel);
     const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags.data()));
-    const __m128i equal = _mm_cmpeq_epi16(tags, _mm_set1_epi16(static_cast<int16_t>(tag)));
+    const __m128i either = _mm_set1_epi16(kTagDirection);
+    const __m128i wanted = _mm_set1_epi16(static_cast<int16_t>(tag | kTagDirection));
+    const __m128i equal = _mm_cmpeq_epi16(_mm_or_si128(tags, either), wanted);
     const __m128i bytes = _mm_packs_epi16(equal, _mm_setzero_si128());
     std::atomic_signal_fence(std::memory_order_acq_rel);
     return static_cast<unsigned>(_mm_movemask_epi8(bytes));
@@ -69,37 +74,29 @@ inline void unlock(FlowBucket& bucket) {
     bucket.lock.store(0, std::memory_order_release);
 }
 
-// Two locks are always waited for in the order of their addresses; both may be the same bucket.
+// Two locks are always waited for in the order of their addresses. REQUIRES: they are two buckets.
 inline void lock_both(FlowBucket& a, FlowBucket& b) {
     lock(&a < &b ? a : b);
-    if (&a != &b) lock(&a < &b ? b : a);
-}
-inline void unlock_both(FlowBucket& a, FlowBucket& b) {
-    unlock(a);
-    if (&a != &b) unlock(b);
+    lock(&a < &b ? b : a);
 }
 
-// REQUIRES of all: the caller holds the bucket's lock.
-inline unsigned free_links(const FlowBucket& bucket) {
-    unsigned count = 0;
-    for (const auto& link : bucket.links)
-        count += link.load(std::memory_order_relaxed) == 0;
-    return count;
-}
-// REQUIRES: there is a free link.
-inline void put_link(FlowBucket& bucket, uint16_t tag, uint32_t link) {
-    unsigned i = 0;
-    while (bucket.links[i].load(std::memory_order_relaxed) != 0)
-        ++i;
-    bucket.tags[i].store(tag, std::memory_order_relaxed);
-    // Whoever finds the link sees the entry complete.
-    bucket.links[i].store(link, std::memory_order_release);
+// REQUIRES of both: the caller holds the bucket's lock.
+// False: there is no room.
+inline bool put_link(FlowBucket& bucket, uint16_t tag, uint32_t link) {
+    for (unsigned i = 0; i < FlowBucket::kLinks; ++i) {
+        if (bucket.links[i].load(std::memory_order_relaxed) != 0) continue;
+        bucket.tags[i].store(tag, std::memory_order_relaxed);
+        // Whoever finds the link sees the entry complete.
+        bucket.links[i].store(link, std::memory_order_release);
+        return true;
+    }
+    return false;
 }
 // False: it does not stand there.
 inline bool clear_link(FlowBucket& bucket, uint32_t link) {
-    for (unsigned i = 0; i < FlowBucket::kLinks; ++i) {
-        if (bucket.links[i].load(std::memory_order_relaxed) != link) continue;
-        bucket.links[i].store(0, std::memory_order_relaxed);
+    for (auto& place : bucket.links) {
+        if (place.load(std::memory_order_relaxed) != link) continue;
+        place.store(0, std::memory_order_relaxed);
         return true;
     }
     return false;

@@ -37,6 +37,9 @@ void count_flows(FlowTables& tables, PortId charged, uint32_t count) {
     tables.shares[charged.value()].flows.fetch_add(count, std::memory_order_relaxed);
 }
 constexpr uint32_t kOneLess = UINT32_MAX;
+bool at_most(uint32_t count, uint32_t more, uint32_t limit) {
+    return uint64_t{count} + more <= limit;
+}
 
 uint64_t changed_head(uint64_t head, uint32_t first) {
     return ((head >> 32) + 1) << 32 | first;
@@ -57,15 +60,16 @@ FlowTable::Place FlowTable::place(uint64_t hash) const {
             &shared_->buckets[second_bucket(hash, shared_->bucket_mask)], flow_tag(hash)};
 }
 
-FlowRef FlowTable::linked(const FlowBucket& bucket, unsigned at) const {
-    // Pairs with the release of put_link(): the entry is complete.
-    return {shared_->entries, bucket.links[at].load(std::memory_order_acquire)};
-}
-
 FlowRef FlowTable::find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const {
     for (unsigned match = match_tags(bucket, tag); match != 0; match &= match - 1) {
-        const FlowRef flow = linked(bucket, static_cast<unsigned>(std::countr_zero(match)));
-        if (flow && flow.forward().key == key) return flow;
+        const auto at = static_cast<unsigned>(std::countr_zero(match));
+        // Pairs with the release of put_link(): the entry is complete.
+        const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
+        if (link == 0) continue;
+        for (const unsigned direction : {0u, 1u}) {
+            const FlowRef flow(shared_->entries, link, direction);
+            if (flow.forward().key == key) return flow;
+        }
     }
     return {};
 }
@@ -87,16 +91,24 @@ void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* 
     const FlowBucket* const buckets = tables.buckets;
     FlowEntry* const entries = tables.entries;
     const uint32_t bucket_mask = tables.bucket_mask;
-    // The first entry whose tag agrees: nearly always the flow, if there is one.
+    // The first entry whose tag agrees: nearly always the flow, if there is one, and then the tag's
+    // last bit tells the direction, but for a packet whose two ends are the same.
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
         const auto i = static_cast<unsigned>(std::countr_zero(lanes));
         const FlowBucket& bucket = buckets[first_bucket(hashes[i], bucket_mask)];
-        const unsigned match = match_tags(bucket, flow_tag(hashes[i]));
+        const uint16_t tag = flow_tag(hashes[i]);
+        const unsigned match = match_tags(bucket, tag);
         const unsigned at = static_cast<unsigned>(std::countr_zero(match)) % FlowBucket::kLinks;
         // Pairs with the release of put_link(): the entry is complete.
         const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
-        const FlowRef flow = match == 0 ? FlowRef() : FlowRef(entries, link);
-        if (flow) rte_prefetch0(&flow.forward());
+        if (match == 0 || link == 0) {
+            found[i] = {};
+            continue;
+        }
+        const unsigned direction =
+            (bucket.tags[at].load(std::memory_order_relaxed) ^ tag) & kTagDirection;
+        const FlowRef flow(entries, link, direction);
+        rte_prefetch0(&flow.forward());
         found[i] = flow;
     }
     for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
@@ -106,30 +118,71 @@ void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* 
     }
 }
 
-FlowEntry* FlowTable::allocate(PortId charged, DropReason& why) {
+// Whether the port may have `flows` more, of its own share and of the table.
+bool FlowTable::fits_share(PortId charged, uint32_t flows) const {
     const FlowLimits& limits = shared_->limits;
-    FlowShare& share = shared_->shares[charged.value()];
+    const FlowShare& share = shared_->shares[charged.value()];
     const auto relaxed = std::memory_order_relaxed;
-    const uint32_t half_open = share.half_open.load(relaxed);
-    if (half_open >= limits.half_open_per_port.load(relaxed) ||
-        share.flows.load(relaxed) >= limits.flows_per_port.load(relaxed)) {
-        why = DropReason::kFlowLimit;
-        if (!evict_for(charged, false)) return nullptr;
-    } else if (shared_->used.load(relaxed) >= shared_->capacity ||
-               shared_->half_open.load(relaxed) >= limits.half_open.load(relaxed)) {
-        why = DropReason::kFlowTableFull;
-        if (!evict_for(charged, true)) return nullptr;
+    return at_most(share.half_open.load(relaxed), flows, limits.half_open_per_port.load(relaxed)) &&
+           at_most(share.flows.load(relaxed), flows, limits.flows_per_port.load(relaxed));
+}
+bool FlowTable::fits_table(uint32_t flows) const {
+    const auto relaxed = std::memory_order_relaxed;
+    return at_most(shared_->used.load(relaxed), flows, shared_->capacity) &&
+           at_most(shared_->half_open.load(relaxed), flows,
+                   shared_->limits.half_open.load(relaxed));
+}
+
+void FlowTable::reserve(PortId charged, uint32_t flows) {
+    if (!fits_share(charged, flows) || !fits_table(flows)) return;  // then one by one
+    refill(flows);
+    flows = std::min(flows, cached_);
+    count_flows(*shared_, charged, flows);
+    count_half_open(*shared_, charged, flows);
+    reserved_for_ = charged;
+    reserved_ = flows;
+    for (uint32_t n = 0; n < std::min(flows, kFetchedAhead); ++n)
+        fetch_ahead(n);
+}
+
+void FlowTable::release() {
+    if (reserved_ == 0) return;
+    count_flows(*shared_, reserved_for_, -reserved_);
+    count_half_open(*shared_, reserved_for_, -reserved_);
+    reserved_ = 0;
+}
+
+// Counts a flow of the port, after another has made way where a limit has been reached.
+bool FlowTable::charge(PortId charged, DropReason& why) {
+    if (reserved_ > 0 && charged == reserved_for_) {
+        if (reserved_ > kFetchedAhead && cached_ > kFetchedAhead) fetch_ahead(kFetchedAhead);
+        --reserved_;
+        return true;
     }
-    uint32_t index = 0;
-    if (!take_index(index)) {
+    if (!fits_share(charged, 1)) {
+        why = DropReason::kFlowLimit;
+        if (!evict_for(charged, false)) return false;
+    } else if (!fits_table(1)) {
         why = DropReason::kFlowTableFull;
-        return nullptr;
+        if (!evict_for(charged, true)) return false;
     }
     count_flows(*shared_, charged, 1);
     count_half_open(*shared_, charged, 1);
+    return true;
+}
+
+FlowEntry* FlowTable::allocate(PortId charged, DropReason& why) {
+    if (!charge(charged, why)) return nullptr;
+    uint32_t index = 0;
+    if (!take_index(index)) {
+        count_flows(*shared_, charged, kOneLess);
+        count_half_open(*shared_, charged, kOneLess);
+        why = DropReason::kFlowTableFull;
+        return nullptr;
+    }
     FlowEntry& entry = shared_->entries[index];
     entry.second.charged = charged;
-    shared_->summaries[index].charged.store(charged, relaxed);
+    shared_->summaries[index].charged.store(charged, std::memory_order_relaxed);
     return &entry;
 }
 
@@ -140,32 +193,45 @@ void FlowTable::give_back(FlowEntry& entry) {
     release_index(index_of(entry));
 }
 
-// From the ones at hand, from those that others have given back, or one that nobody has used.
-bool FlowTable::take_index(uint32_t& index) {
-    if (cached_ > 0) {
-        index = cache_[--cached_];
-        return true;
-    }
+// Brings up to `wanted` free entries to hand: those that others have given back, then some that
+// nobody has used.
+void FlowTable::refill(uint32_t wanted) {
     uint64_t head = shared_->free_head.load(std::memory_order_acquire);
-    while (static_cast<uint32_t>(head) != 0) {
-        index = static_cast<uint32_t>(head) - 1;
+    while (cached_ < wanted && static_cast<uint32_t>(head) != 0) {
+        const uint32_t index = static_cast<uint32_t>(head) - 1;
         // It may be taken by another worker meanwhile; then the count in the head has changed.
-        const uint32_t next =
-            shared_->entries[index].second.created.load(std::memory_order_relaxed);
-        if (shared_->free_head.compare_exchange_weak(head, changed_head(head, next),
-                                                     std::memory_order_acq_rel)) {
-            return true;
-        }
+        const uint64_t next = changed_head(
+            head, shared_->entries[index].second.created.load(std::memory_order_relaxed));
+        if (!shared_->free_head.compare_exchange_weak(head, next, std::memory_order_acq_rel))
+            continue;
+        cache_[cached_++] = index;
+        head = next;
     }
-    if (shared_->fresh.load(std::memory_order_relaxed) < shared_->entry_count) {
-        index = shared_->fresh.fetch_add(1, std::memory_order_relaxed);
-        if (index < shared_->entry_count) return true;
-        shared_->fresh.fetch_sub(1, std::memory_order_relaxed);
-    }
-    reclaim();
+    const uint32_t end = shared_->entry_count;
+    if (cached_ >= wanted || shared_->fresh.load(std::memory_order_relaxed) >= end) return;
+    const uint32_t more = wanted - cached_;
+    const uint32_t first = shared_->fresh.fetch_add(more, std::memory_order_relaxed);
+    const uint32_t got = first < end ? std::min(more, end - first) : 0;
+    if (got < more) shared_->fresh.fetch_sub(more - got, std::memory_order_relaxed);
+    // The lowest is taken first, so that neighbours follow each other.
+    for (uint32_t n = got; n-- > 0;)
+        cache_[cached_++] = first + n;
+}
+
+bool FlowTable::take_index(uint32_t& index) {
+    if (cached_ == 0) refill(1);
+    if (cached_ == 0) reclaim();
     if (cached_ == 0) return false;
     index = cache_[--cached_];
     return true;
+}
+
+// The entry that is allocated after `n` others.
+void FlowTable::fetch_ahead(uint32_t n) const {
+    const auto* entry =
+        reinterpret_cast<const std::byte*>(&shared_->entries[cache_[cached_ - n - 1]]);
+    for (size_t line = 0; line < sizeof(FlowEntry); line += kCacheLine)
+        rte_prefetch0_write(entry + line);
 }
 
 // Half of a full cache goes to where other workers find it, as one chain.
@@ -187,47 +253,28 @@ void FlowTable::release_index(uint32_t index) {
     cache_[cached_++] = index;
 }
 
-// Puts `link` into a bucket of `a` and the next one into one of `b`, or neither. Never waits for a
-// second bucket's lock: whoever holds it may be waiting for one of the first.
-// REQUIRES: the caller holds the locks of both first buckets.
-bool FlowTable::put_both(const Place& a, const Place& b, uint32_t link) {
-    FlowBucket* extra[2] = {};
-    const auto is_held = [&](const FlowBucket* bucket) {
-        return bucket == a.first || bucket == b.first || bucket == extra[0];
-    };
-    // A locked bucket with a free link, beside `taken` ones of it that are spoken for.
-    const auto room = [&](const Place& at, const FlowBucket* taken, FlowBucket*& locked) {
-        if (free_links(*at.first) > unsigned{at.first == taken}) return at.first;
-        if (!is_held(at.second)) {
-            if (!try_lock(*at.second)) return static_cast<FlowBucket*>(nullptr);
-            locked = at.second;
-        }
-        return free_links(*at.second) > unsigned{at.second == taken} ? at.second : nullptr;
-    };
-    FlowBucket* const for_a = room(a, nullptr, extra[0]);
-    FlowBucket* const for_b = for_a != nullptr ? room(b, for_a, extra[1]) : nullptr;
-    if (for_b != nullptr) {
-        put_link(*for_a, a.tag, link);
-        put_link(*for_b, b.tag, link + 1);
-        a.first->overflow.fetch_add(for_a != a.first, std::memory_order_relaxed);
-        b.first->overflow.fetch_add(for_b != b.first, std::memory_order_relaxed);
-    }
-    for (FlowBucket* locked : extra) {
-        if (locked != nullptr) unlock(*locked);
-    }
-    return for_b != nullptr;
+// Links the entry into one of its buckets. Never waits for the second one's lock: whoever holds it
+// may be waiting for the first. REQUIRES: the caller holds the first's.
+bool FlowTable::put(const FlowEntry& entry, const Place& at) {
+    const uint32_t link = link_of(entry);
+    if (put_link(*at.first, at.tag, link)) return true;
+    if (at.second == at.first || !try_lock(*at.second)) return false;
+    const bool done = put_link(*at.second, at.tag, link);
+    at.first->overflow.fetch_add(done, std::memory_order_relaxed);
+    unlock(*at.second);
+    return done;
 }
 
-void FlowTable::remove(const FlowKey& key, uint32_t link) {
-    const Place at = place(hash(key));
+void FlowTable::unlink(const FlowEntry& entry) {
+    const Place at = place(hash(entry.opening.key));
+    const uint32_t link = link_of(entry);
     lock(*at.first);
     if (!clear_link(*at.first, link) && at.first->overflow.load(std::memory_order_relaxed) != 0) {
         unlock(*at.first);
         lock_both(*at.first, *at.second);
-        if (!clear_link(*at.first, link) && clear_link(*at.second, link))
+        if (clear_link(*at.second, link))
             at.first->overflow.fetch_sub(1, std::memory_order_relaxed);
-        unlock_both(*at.first, *at.second);
-        return;
+        unlock(*at.second);
     }
     unlock(*at.first);
 }
@@ -235,7 +282,7 @@ void FlowTable::remove(const FlowKey& key, uint32_t link) {
 // Whether what stands at a key is over: then its place is free. The caller holds the lock.
 bool FlowTable::drop_dead(const FlowRef& found, const Place& place) {
     if (!is_over(found)) return false;
-    const uint32_t link = link_of(found.entry(), found.direction());
+    const uint32_t link = link_of(found.entry());
     if (clear_link(*place.first, link)) return true;
     if (place.second == place.first || !try_lock(*place.second)) return false;
     const bool cleared = clear_link(*place.second, link);
@@ -244,18 +291,16 @@ bool FlowTable::drop_dead(const FlowRef& found, const Place& place) {
     return cleared;
 }
 
-FlowTable::Linked FlowTable::link_locked(FlowEntry& entry, const Place& a, const Place& b,
-                                         FlowRef& other) {
-    other = find(entry.opening.key, a);
-    if (other && !drop_dead(other, a)) return is_over(other) ? Linked::kFull : Linked::kExists;
-    other = find(entry.answers.key, b);
-    if (other && !drop_dead(other, b)) return is_over(other) ? Linked::kFull : Linked::kClash;
-    return put_both(a, b, link_of(entry, 0)) ? Linked::kYes : Linked::kFull;
+FlowTable::Linked FlowTable::link_locked(FlowEntry& entry, const Place& at, FlowRef& other) {
+    other = find(entry.opening.key, at);
+    if (other && !drop_dead(other, at)) return is_over(other) ? Linked::kFull : Linked::kExists;
+    other = find(entry.answers.key, at);
+    if (other && !drop_dead(other, at)) return is_over(other) ? Linked::kFull : Linked::kClash;
+    return put(entry, at) ? Linked::kYes : Linked::kFull;
 }
 
 FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other) {
-    const Place a = place(hash(entry.opening.key));
-    const Place b = place(hash(entry.answers.key));
+    const Place at = place(hash(entry.opening.key));
     const FlowStatus status = entry.first.status.load(std::memory_order_relaxed);
     // Before anybody can find it, since from then on anybody may change or end it.
     const bool half_open = is_half_open(status.phase);
@@ -263,8 +308,8 @@ FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other
     entry.second.created.store(now, std::memory_order_relaxed);
     Linked linked = Linked::kFull;
     for (unsigned attempt = 0; attempt < kLinkAttempts && linked == Linked::kFull; ++attempt) {
-        lock_both(*a.first, *b.first);
-        linked = link_locked(entry, a, b, other);
+        lock(*at.first);
+        linked = link_locked(entry, at, other);
         if (linked == Linked::kYes) {
             FlowSummary& summary = shared_->summaries[index_of(entry)];
             const auto state = static_cast<size_t>(status.state);
@@ -273,7 +318,7 @@ FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other
             summary.phase.store(status.phase, std::memory_order_relaxed);
             summary.expires.store(now + timeout + 1, std::memory_order_release);
         }
-        unlock_both(*a.first, *b.first);
+        unlock(*at.first);
         if (linked == Linked::kFull) rte_pause();
     }
     if (linked != Linked::kYes && !half_open) count_half_open(*shared_, entry.second.charged, 1);
@@ -283,9 +328,8 @@ FlowTable::Linked FlowTable::link(FlowEntry& entry, uint32_t now, FlowRef& other
 // REQUIRES: this worker has moved the flow's phase to kDead from `last`.
 void FlowTable::take_out(FlowEntry& entry, FlowStatus last) {
     const uint32_t index = index_of(entry);
-    for (unsigned d = 0; d < 2; ++d)
-        remove(entry.direction(d).key, link_of(entry, d));
-    // Only now: link() writes it after the flow can be found, until it lets go of the buckets.
+    unlink(entry);
+    // Only now: link() writes it after the flow can be found, until it lets go of the bucket.
     shared_->summaries[index].expires.store(0, std::memory_order_relaxed);
     count_flows(*shared_, entry.second.charged, kOneLess);
     if (is_half_open(last.phase)) count_half_open(*shared_, entry.second.charged, kOneLess);

@@ -4,7 +4,7 @@
 // Thread safety: a FlowTable belongs to one worker; the FlowTables behind it are shared by all
 // (dp/abi/flow.h). The worker must be a registered reader of `quiescent`; a reference from a lookup
 // holds until the worker's next quiescent state.
-// Invariants: the links of a key change only under the lock of its first bucket, those of a bucket
+// Invariants: the links of a flow change only under the lock of its first bucket, those of a bucket
 // only under its own; whoever moves a flow's phase to kDead, and nobody else, gives its entry back.
 // Bounded: no call looks at more than kEvictionScan summaries, or takes more than a few locks.
 #pragma once
@@ -23,12 +23,13 @@ struct rte_rcu_qsbr;
 
 namespace slash32 {
 
-// One direction of a flow, as a link of a bucket names it (FlowBucket::links), or none.
+// One direction of a flow, or none.
 class FlowRef {
   public:
     FlowRef() = default;
-    FlowRef(FlowEntry* entries, uint32_t link)
-        : at_(link == 0 ? 0 : reinterpret_cast<uintptr_t>(entries) + size_t{link - 1} * kHalf) {}
+    // Of the flow that a link of a bucket leads to. REQUIRES: the link is not 0.
+    FlowRef(FlowEntry* entries, uint32_t link, unsigned direction)
+        : at_(reinterpret_cast<uintptr_t>(&entries[link - 1]) + direction * kHalf) {}
 
     explicit operator bool() const { return at_ != 0; }
     // REQUIRES of the others: it is not none.
@@ -51,14 +52,17 @@ class FlowHasher {
     explicit FlowHasher(const FlowTables& tables)
         : seed_(tables.seed), buckets_(tables.buckets), bucket_mask_(tables.bucket_mask) {}
 
-    uint64_t prepare(const FlowKey& key) const {
-        const uint64_t hash = hash_key(key, seed_);
+    uint64_t prepare(const FlowKey& key) const { return fetch(hash_key(key, seed_)); }
+    // REQUIRES: the key is none of ICMP.
+    uint64_t prepare_ported(const FlowKey& key) const { return fetch(hash_ported_key(key, seed_)); }
+
+  private:
+    uint64_t fetch(uint64_t hash) const {
         rte_prefetch0(&buckets_[first_bucket(hash, bucket_mask_)]);
         return hash;
     }
 
-  private:
-    std::array<uint64_t, 4> seed_{};
+    FlowSeed seed_{};
     const FlowBucket* buckets_ = nullptr;
     uint32_t bucket_mask_ = 0;
 };
@@ -82,6 +86,11 @@ class FlowTable {
     // An entry for a new flow, charged to a port: taken from the free ones, after an embryonic flow
     // was evicted where a limit has been reached. nullptr and the reason where none is to be had.
     FlowEntry* allocate(PortId charged, DropReason& why);
+    // Counts up to `flows` (kBurstSize at most) that are about to be allocated for a port all at
+    // once, since a counter that workers share costs as much as a lock, and fetches their entries.
+    // After those, release() takes back what was too much.
+    void reserve(PortId charged, uint32_t flows);
+    void release();
     // Of an entry that has been allocated and will not be linked.
     void give_back(FlowEntry& entry);
 
@@ -89,7 +98,7 @@ class FlowTable {
         kYes,
         kExists,  // direction 0's key is there already, with a flow that lives: `other` is it
         kClash,   // direction 1's key is that of another flow: `other`
-        kFull,    // no room in the buckets of a key
+        kFull,    // no room in the flow's buckets
     };
     // Makes both directions visible at once, as living `now` (flow clock). The entry's keys and
     // status are set. Otherwise nothing has changed.
@@ -115,6 +124,7 @@ class FlowTable {
     static constexpr uint32_t kEvictionScan = 1024;
     static constexpr uint32_t kSweepStep = 512;
     static constexpr uint32_t kCacheSize = 128;
+    static constexpr uint32_t kFetchedAhead = 4;  // entries, before they are allocated
     static constexpr uint32_t kRetiredMax = 4096;
     static constexpr uint32_t kBatchesMax = 64;
 
@@ -126,26 +136,27 @@ class FlowTable {
     Place place(uint64_t hash) const;
     uint64_t hash(const FlowKey& key) const { return hash_key(key, shared_->seed); }
     FlowRef find(const FlowKey& key, const Place& place) const;
-    // What the link at a place of the bucket leads to.
-    FlowRef linked(const FlowBucket& bucket, unsigned at) const;
     FlowRef find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const;
-    bool put_both(const Place& a, const Place& b, uint32_t link);
-    void remove(const FlowKey& key, uint32_t link);
-    Linked link_locked(FlowEntry& entry, const Place& a, const Place& b, FlowRef& other);
+    bool fits_share(PortId charged, uint32_t flows) const;
+    bool fits_table(uint32_t flows) const;
+    bool charge(PortId charged, DropReason& why);
+    bool put(const FlowEntry& entry, const Place& at);
+    void unlink(const FlowEntry& entry);
+    Linked link_locked(FlowEntry& entry, const Place& at, FlowRef& other);
     bool drop_dead(const FlowRef& found, const Place& place);
     void take_out(FlowEntry& entry, FlowStatus last);
     bool end(FlowEntry& entry, bool only_evictable);
     bool evict_for(PortId charged, bool anybody);
     void reclaim();
     void seal_batch();
+    void refill(uint32_t wanted);
     bool take_index(uint32_t& index);
+    void fetch_ahead(uint32_t n) const;
     void release_index(uint32_t index);
     void sweep(uint32_t count, uint32_t now);
     void examine(uint32_t index, uint32_t now);
 
-    uint32_t link_of(const FlowEntry& entry, unsigned direction) const {
-        return (index_of(entry) << 1 | direction) + 1;
-    }
+    uint32_t link_of(const FlowEntry& entry) const { return index_of(entry) + 1; }
     uint32_t index_of(const FlowEntry& entry) const {
         return static_cast<uint32_t>(&entry - shared_->entries);
     }
@@ -157,6 +168,9 @@ class FlowTable {
     uint32_t sweep_ = 0;  // next entry of the share to be examined
     uint32_t hand_ = 0;   // next entry of all that eviction looks at
     uint64_t next_step_ = 0;
+
+    PortId reserved_for_;
+    uint32_t reserved_ = 0;  // flows that are counted and not allocated
 
     uint32_t cached_ = 0;  // free entries at hand
     std::array<uint32_t, kCacheSize> cache_;

@@ -27,7 +27,7 @@ FragmentTable::~FragmentTable() {
     }
 }
 
-bool FragmentTable::open(const std::array<uint64_t, 4>& seed, uint64_t timeout) {
+bool FragmentTable::open(const FlowSeed& seed, uint64_t timeout) {
     seed_ = seed;
     timeout_ = timeout;
     buckets_ = PageArray<uint16_t>(kBuckets);

@@ -61,7 +61,7 @@ class FragmentTable {
     FragmentTable& operator=(const FragmentTable&) = delete;
 
     // `timeout`: TSC cycles for which a packet's parts may come. False: no memory.
-    bool open(const std::array<uint64_t, 4>& seed, uint64_t timeout);
+    bool open(const FlowSeed& seed, uint64_t timeout);
     bool enabled() const { return !entries_.empty(); }
 
     // A first part: later ones have its head from now on, and those that waited are released. One
@@ -163,7 +163,7 @@ class FragmentTable {
     PageArray<uint16_t> buckets_;
     PageArray<Waiting> waiting_;  // [0] is none
     PageArray<Share> shares_;     // by PortId
-    std::array<uint64_t, 4> seed_{};
+    FlowSeed seed_{};
     uint64_t timeout_ = 0;
     AgeList by_age_{};
     Queue released_{};

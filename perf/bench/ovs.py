@@ -152,9 +152,11 @@ class Ovs:
             time.sleep(0.05)
 
 
-def sample(context: Context, options: list[object], rules: list[dict[str, Any]] | None) -> Sample:
+def sample(context: Context, options: list[object], rules: list[dict[str, Any]] | None,
+           window: float | None = None) -> Sample:
     """A fresh OVS-DPDK, both ports filtered by `rules` or without connection tracking, measured once."""
     directory = context.fresh("pair")
     with context.children() as children:
         ovs = Ovs(context, children, directory, rules)
-        return traffic.measure(context, children, traffic.listening(directory), options, ovs.counters)
+        return traffic.measure(context, children, traffic.listening(directory), options, ovs.counters,
+                               window)

@@ -271,6 +271,38 @@ TEST_F(VhostDriverTest, KeepsALargeSegmentInOnePacket) {
     worker_.disconnect(a);
 }
 
+// A capture holds what has been sent, too.
+TEST_F(VhostDriverTest, LeavesABufferToItsOtherOwner) {
+    const PortHandles a = add(spec(1));
+    const PortHandles b = add(spec(2));
+    rte_mbuf* held = nullptr;
+    worker_.inspect = [&](rte_mbuf* m) {
+        rte_mbuf_refcnt_update(m, 1);
+        held = m;
+    };
+    worker_.connect(a, b.tx);
+    Frontend fa(options(1));
+    Frontend fb(options(2));
+    ASSERT_TRUE(fa.open());
+    ASSERT_TRUE(fb.open());
+    ASSERT_TRUE(fa.wait_running(2000));
+    ASSERT_TRUE(fb.wait_running(2000));
+    const unsigned before = rte_mempool_avail_count(packet_pool());
+    ASSERT_TRUE(fa.send(frame(60, 0x11)));
+    bool got = false;
+    for (int i = 0; i < 1000 && !got; ++i) {
+        fb.loop().run_once(1);
+        fb.receive([&](const frontend::RxFrame&) { got = true; });
+    }
+    ASSERT_TRUE(got);
+    worker_.disconnect(a);
+    ASSERT_NE(held, nullptr);
+    EXPECT_EQ(rte_mbuf_refcnt_read(held), 1);
+    EXPECT_EQ(rte_mempool_avail_count(packet_pool()), before - 1);
+    rte_pktmbuf_free(held);
+    EXPECT_EQ(rte_mempool_avail_count(packet_pool()), before);
+}
+
 TEST_F(VhostDriverTest, ServesSeveralQueuePairs) {
     const PortHandles a = add(spec(1, 4));
     ASSERT_EQ(a.rx.size(), 4u);

@@ -72,5 +72,14 @@ TEST(Checksum, UpdateEqualsANewSum) {
     }
 }
 
+TEST(Checksum, OfASmallerTtlIsTheGeneralUpdate) {
+    for (uint32_t raw = 0; raw <= UINT16_MAX; ++raw) {
+        const Be16 before = Be16::from_raw(static_cast<uint16_t>(raw));
+        ASSERT_EQ(checksum_of_smaller_ttl(before).raw(),
+                  checksum_adjust(before, Be16{0x0100}, Be16{0}).raw())
+            << raw;
+    }
+}
+
 }  // namespace
 }  // namespace slash32::test

@@ -76,6 +76,8 @@ class Router:
             guest.run(f"ip addr add {HOST4}/24 dev up0; ip addr add {HOST6}/64 dev up0; "
                       "ip link set wire0 up; ip link set up0 up; ip link set vm0 up", check=True)
             self.wait_for(f"{CTL} port show up0 | grep -q running")
+            # An address that others may yet say is theirs (RFC 4862 section 5.4) is no route to the host.
+            self.wait_for(f"/bin/ip -6 route show table local | grep -q {HOST6}")
         except Exception:
             print(self.job.output)
             raise

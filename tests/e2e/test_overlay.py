@@ -182,7 +182,7 @@ def test_miss_goes_by_the_gateway_until_a_rule_is_there(overlay):
             missed = watcher.event("route.miss")
             assert (missed["vrf"], missed["dst"], missed["src"], missed["port"]) == (
                 vrf, address(3), address(1), peer.port)
-            assert by_gateway() > before
+            until(lambda: by_gateway() > before, "the packet that missed at the gateway")
             here.call("route.apply", routes=[{"vrf": vrf, "prefixes": [third], "next_hop": {
                 "segments": [sid(3, "a")], "idle_timeout": 2}}])
             straight = by_gateway()

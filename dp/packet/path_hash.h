@@ -21,7 +21,7 @@ inline uint64_t mix_path(uint64_t a, uint64_t b) {
 }
 
 // REQUIRES: meta is of a parsed IP packet.
-inline uint32_t path_hash(const PacketMeta& meta) {
+[[gnu::always_inline]] inline uint32_t path_hash(const PacketMeta& meta) {
     uint64_t words[4];
     uint64_t hash = meta.protocol;
     if (meta.kind == PacketKind::kIpv4) {

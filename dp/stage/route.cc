@@ -114,12 +114,14 @@ void note_generations(WorkerContext& context, const Burst& burst, uint32_t mask)
     return nullptr;
 }
 
-// Whether all packets of the burst to this next hop just leave by the port that this one does.
+// Whether all packets of the burst to this next hop leave by the port that this one does, through a
+// plain tunnel or straight.
 bool apply(WorkerContext& context, Burst& burst, unsigned i) {
     PacketMeta& meta = burst.meta[i];
     const Adjacency* adjacency = &context.adjacency(meta.next_hop);
-    const bool straight = adjacency->kind == AdjacencyKind::kEthernet;
-    if (!straight) [[unlikely]] {
+    const bool same_way =
+        adjacency->kind == AdjacencyKind::kEthernet || is_plain_tunnel(*adjacency);
+    if (adjacency->kind != AdjacencyKind::kEthernet) [[unlikely]] {
         adjacency = way_out(context, burst, i);
         if (adjacency == nullptr) return false;
     }
@@ -139,7 +141,7 @@ bool apply(WorkerContext& context, Burst& burst, unsigned i) {
         return false;
     }
     meta.out_port = adjacency->port;
-    return straight;
+    return same_way;
 }
 
 }  // namespace
@@ -153,13 +155,17 @@ void route(WorkerContext& context, Burst& burst) {
     if (ipv6 != 0) lookup<Ipv6Header, Ip6>(context, burst, ipv6);
     // Most packets go where the one before goes.
     NextHopId last{UINT32_MAX};  // none's
+    NextHopId underlay;          // of its tunnel, kNoNextHop: it is none
     PortId port;
     for_each_packet(burst.live, [&](unsigned i) {
         PacketMeta& meta = burst.meta[i];
         if (meta.next_hop == last) {
+            if (underlay != kNoNextHop) enter_tunnel(context, burst, i, underlay);
             meta.out_port = port;
         } else if (apply(context, burst, i)) {
             last = meta.next_hop;
+            const bool tunnel = (burst.tunnel >> i & 1) != 0;
+            underlay = tunnel ? context.underlays[i] : kNoNextHop;
             port = meta.out_port;
         }
     });

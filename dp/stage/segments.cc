@@ -101,17 +101,15 @@ class Run {
         const bool ipv4 = meta.protocol == kProtoIpv4;
         const uint8_t outer_class = traffic_class(PacketKind::kIpv6, meta.l3);
         const uint8_t inner_class = traffic_class(ipv4 ? PacketKind::kIpv4 : PacketKind::kIpv6, l3);
-        PacketMeta inner;
-        if (((outer_class ^ inner_class) & kEcnMask) != 0 ||
-            !(ipv4 ? PlainParser::parse_ipv4(l3, length - kOuter, inner)
-                   : PlainParser::parse_ipv6(l3, length - kOuter, inner))) {
-            return false;
-        }
-        strip_outer(packet, meta);
-        packet->pkt_len = packet->data_len =
-            static_cast<uint16_t>(sizeof(EthernetHeader) + inner.ip_length);
-        inner.flags = kDecapsulated;
-        meta = inner;
+        if (((outer_class ^ inner_class) & kEcnMask) != 0) return false;
+        // Written where it stays: a copy of what has just been written in words stalls the core.
+        const PacketMeta outer = meta;
+        const uint32_t inner = ipv4 ? PlainParser::parse_ipv4(l3, length - kOuter, meta)
+                                    : PlainParser::parse_ipv6(l3, length - kOuter, meta);
+        if (inner == 0) return false;
+        strip_outer(packet, outer);
+        packet->pkt_len = packet->data_len = static_cast<uint16_t>(sizeof(EthernetHeader) + inner);
+        meta.flags = kDecapsulated;
         burst_.vrfs[i] = end_->vrf;
         ipv4_ |= uint32_t{ipv4} << i;
         ++packets_;

@@ -39,20 +39,31 @@ bool wrap_packet(rte_mbuf* packet, const Wrapping& with);
 // packet's destination, once a second and within the worker's rate limit.
 void note_tunnel(WorkerContext&, const Burst&, unsigned i, NextHopId tunnel);
 
-// The adjacency that the packet leaves by when it goes by `hop`: of a tunnel, the one below it. The
-// inner packet's connection chooses among several, and names itself in the flow label.
+// The packet enters a tunnel that leads to `underlay`, an adjacency or a group. Its connection
+// chooses among several, and names itself in the flow label.
+inline void enter_tunnel(WorkerContext& context, Burst& burst, unsigned i, NextHopId underlay) {
+    const uint32_t hash = path_hash(burst.meta[i]);
+    context.path_hashes[i] = hash;
+    context.underlays[i] = context.member(underlay, hash);
+    burst.tunnel |= 1u << i;
+    // Nobody has touched the headroom yet: the outer headers would wait for its cache line.
+    rte_prefetch0_write(burst.meta[i].l3 - sizeof(EthernetHeader) - sizeof(Ipv6Header));
+}
+
+// Whether all packets by a tunnel leave by one adjacency, and nobody asks about them.
+inline bool is_plain_tunnel(const Adjacency& adjacency) {
+    return adjacency.kind == AdjacencyKind::kTunnel && adjacency.flags == 0 &&
+           !is_group(adjacency.underlay);
+}
+
+// The adjacency that the packet leaves by when it goes by `hop`: of a tunnel, the one below it.
 inline const Adjacency& leave_by(WorkerContext& context, Burst& burst, unsigned i, NextHopId hop) {
     const Adjacency& adjacency = context.adjacency(hop);
     if (adjacency.kind != AdjacencyKind::kTunnel) [[likely]]
         return adjacency;
     if (adjacency.flags != 0) [[unlikely]]
         note_tunnel(context, burst, i, hop);
-    const uint32_t hash = path_hash(burst.meta[i]);
-    context.path_hashes[i] = hash;
-    context.underlays[i] = context.member(adjacency.underlay, hash);
-    burst.tunnel |= 1u << i;
-    // Nobody has touched the headroom yet: the outer headers would wait for its cache line.
-    rte_prefetch0_write(burst.meta[i].l3 - sizeof(EthernetHeader) - sizeof(Ipv6Header));
+    enter_tunnel(context, burst, i, adjacency.underlay);
     return context.adjacency(context.underlays[i]);
 }
 

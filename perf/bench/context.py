@@ -6,11 +6,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Callable
 
 from . import machine
 from .processes import BenchError, Children
+
+
+# The cores are near where they are at most so many times as far apart as at their nearest.
+NEAR = 1.5
+LOOKS = 50  # in the first five seconds, to know what is near
 
 
 def find_program(build: Path, name: str) -> Path:
@@ -36,6 +42,7 @@ class Context:
     log: Path
     quick: bool
     say: Callable[[str], None]  # progress
+    _distances: list[float] = dataclasses.field(default_factory=list)  # of the cores, ns
 
     def __post_init__(self) -> None:
         self.worker_core, self.other_core = machine.cores()
@@ -56,6 +63,23 @@ class Context:
 
     def runs(self, usual: int, quick: int) -> int:
         return quick if self.quick else usual
+
+    def cores_are_near(self, seconds: float = 0) -> bool:
+        """Whether the two cores are now as near to each other as they have ever been in this run. The host of a
+        virtual machine moves them, and then each line that both write takes several times as long. Waits
+        so many seconds for it."""
+        program = self.program("core_distance")
+        if not self._distances:
+            for _ in range(LOOKS):
+                self._distances.append(machine.core_distance(program))
+                time.sleep(0.1)
+        deadline = time.monotonic() + seconds
+        while True:
+            self._distances.append(machine.core_distance(program))
+            near = self._distances[-1] <= NEAR * min(self._distances)
+            if near or time.monotonic() >= deadline:
+                return near
+            time.sleep(0.5)
 
     @property
     def window(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 
@@ -12,6 +13,17 @@ def cores() -> tuple[int, int]:
     """(the router's worker, everything else). The same core twice where there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[-1], allowed[0]
+
+
+def core_distance(program: Path) -> float:
+    """The nanoseconds that a cache line takes from one of the two cores to the other, now; 0 where there is
+    one core."""
+    worker, other = cores()
+    if worker == other:
+        return 0.0
+    done = subprocess.run([program, str(worker), str(other)], capture_output=True, text=True, timeout=30,
+                          check=True)
+    return float(done.stdout)
 
 
 def hugepages_mb() -> int:

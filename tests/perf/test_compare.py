@@ -19,8 +19,12 @@ from bench.traffic import Sample  # noqa: E402
 class Quiet:
     """Of the context, what a comparison uses."""
 
-    def __init__(self):
+    def __init__(self, near=lambda: True):
         self.said = []
+        self._near = near
+
+    def cores_are_near(self, _seconds=0):
+        return self._near()
 
     def say(self, text):
         self.said.append(text)
@@ -41,6 +45,21 @@ def test_a_ratio_is_of_rates_only_where_both_were_saturated():
     idle = compare(ours=sample(6, 300, 80), theirs=sample(3, 900, 98)).over("x", "ours", "theirs", 4)
     assert (idle.value, idle.reached) == (3, False)
     assert "ours 20 %" in idle.note and "cycles" in idle.note
+
+
+def test_a_sample_with_the_cores_apart_is_taken_again():
+    near = iter([True, False, False, True, True, True])  # before and after each
+    taken = iter([sample(6, 400, 99), sample(6, 300, 99), sample(6, 200, 99)])
+    context = Quiet(lambda: next(near))
+    got = Comparison(context, 1, {"ours": lambda: next(taken)})
+    assert [one.cycles for one in got.samples("ours")] == [200]
+    assert len(context.said) == 3 and "apart" in context.said[0]
+
+
+def test_cores_that_stay_apart_are_said_to():
+    got = Comparison(Quiet(lambda: False), 1, {"ours": lambda: sample(6, 400, 99),
+                                               "theirs": lambda: sample(3, 900, 98)})
+    assert got.over_by_rate("x", "ours", "theirs").note == "by rate; 2 samples of the row with the cores apart"
 
 
 def test_a_peer_that_cannot_run_is_left_out():

@@ -10,6 +10,7 @@
 // were read right behind the writing of it would stall the core.
 #include "dp/packet/segments.h"
 
+#include "dp/base/bytes.h"
 #include "dp/packet/icmp.h"
 #include "dp/packet/nd.h"
 #include "dp/stage/disposition.h"
@@ -19,8 +20,6 @@
 #include "dp/stage/stages.h"
 
 #include <rte_prefetch.h>
-
-#include <cstring>
 
 namespace slash32 {
 namespace {
@@ -142,7 +141,8 @@ class Run {
 
 // Source and destination, which stand behind each other.
 bool is_same_way(const Ipv6Header& a, const Ipv6Header& b) {
-    return std::memcmp(&a.source, &b.source, 2 * sizeof(Ip6)) == 0;
+    static_assert(2 * sizeof(Ip6) == 32);
+    return same_32_bytes(&a.source, &b.source);
 }
 
 }  // namespace

@@ -4,16 +4,13 @@
 
 #include "dp/abi/flow.h"
 #include "dp/abi/port.h"
+#include "dp/base/bytes.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/headers.h"
 
 #include <array>
 #include <cstdint>
 #include <cstring>
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 namespace slash32 {
 
@@ -160,16 +157,8 @@ inline FlowKey reverse_key(const FlowKey& key, PortId ingress) {
 // As ==, in fewer instructions. Keys do not change while they can be found: these loads need not be
 // atomic.
 inline bool same_key(const FlowKey& a, const FlowKey& b) {
-#if defined(__AVX2__)
-    const auto addresses = [](const FlowKey& key) {
-        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(&key.source));
-    };
-    static_assert(offsetof(FlowKey, source_port) == sizeof(__m256i));
-    const __m256i differ = _mm256_xor_si256(addresses(a), addresses(b));
-    return _mm256_testz_si256(differ, differ) != 0 && a.ends() == b.ends();
-#else
-    return a == b;
-#endif
+    static_assert(offsetof(FlowKey, source_port) == 32);
+    return same_32_bytes(&a, &b) && a.ends() == b.ends();
 }
 
 }  // namespace slash32

@@ -21,7 +21,8 @@ LOOKS = 50  # in the first five seconds, to know what is near
 
 def find_program(build: Path, name: str) -> Path:
     """A program of ours in the build directory."""
-    for folder in ("ctrl/daemon", "ctrl/cli", "ctrl", "perf/pktgen", "perf/micro", "tests/frontend", "."):
+    for folder in ("ctrl/daemon", "ctrl/cli", "ctrl", "perf/pktgen", "perf/micro", "perf/distance",
+                   "tests/frontend", "."):
         program = build / folder / name
         if program.is_file() and os.access(program, os.X_OK):
             return program.resolve()
@@ -65,9 +66,9 @@ class Context:
         return quick if self.quick else usual
 
     def cores_are_near(self, seconds: float = 0) -> bool:
-        """Whether the two cores are now as near to each other as they have ever been in this run. The host of a
-        virtual machine moves them, and then each line that both write takes several times as long. Waits
-        so many seconds for it."""
+        """Whether the two cores are now as near to each other as they have ever been in this run. The host
+        of a virtual machine moves them, and then each line that both write takes several times as long.
+        Waits so many seconds for it."""
         program = self.program("core_distance")
         if not self._distances:
             for _ in range(LOOKS):

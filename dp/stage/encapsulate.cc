@@ -2,6 +2,7 @@
 // The encapsulate stage: puts the outer headers in front of what enters a tunnel (RFC 8986 section
 // 5). It comes last, so that segments and fragments are cut and checksums filled before.
 #include "dp/packet/headers.h"
+#include "dp/packet/link_header.h"
 #include "dp/packet/packet_list.h"
 #include "dp/packet/segments.h"
 #include "dp/packet/view.h"
@@ -25,8 +26,7 @@ constexpr uint32_t kL2 = sizeof(EthernetHeader);
     auto* l3 = reinterpret_cast<uint8_t*>(ethernet + 1);
     const uint8_t* inner = l3 + outer.length;
     const uint8_t inner_class = traffic_class(with.kind, inner);
-    ethernet->destination = with.link.destination;
-    ethernet->source = with.link.source;
+    set_macs(*ethernet, with.link);
     ethernet->type = kEtherIpv6;
     // A length that is known here costs no call.
     if (outer.length == sizeof(Ipv6Header)) [[likely]] {

@@ -19,8 +19,9 @@ PolicyQuery policy_query(const FlowKey& key, PolicyDirection direction, uint8_t 
 // What a flow keeps of the verdict of one end's filter, written where it stays.
 void keep_verdict(const PortConfig& port, const PolicyVerdict& verdict, FlowVerdict& kept);
 
-// The marks of a flow's direction 1: which ends must be asked about its answers.
+// Does an end that has let a flow through so let its answers through, too?
 bool lets_answers_through(const PortConfig&, const PolicyVerdict&);
+// The marks of a flow's direction 1: which ends must be asked about its answers.
 uint32_t answer_marks(bool egress_lets_through, bool ingress_lets_through);
 
 // Puts each packet of `mask` on the flow that its key has led to, if any (scratch.found): checks

@@ -5,13 +5,11 @@
 // answered, not forwarded. A large segment is as big as the packets it will be cut into.
 #include "dp/packet/checksum.h"
 #include "dp/packet/headers.h"
+#include "dp/packet/link_header.h"
 #include "dp/packet/nd.h"
 #include "dp/stage/disposition.h"
 #include "dp/stage/icmp_error.h"
 #include "dp/stage/stages.h"
-
-#include <cstddef>
-#include <cstring>
 
 namespace slash32 {
 namespace {
@@ -29,16 +27,6 @@ void decrement_hop_limit(Ipv4Header& ip) {
 }
 void decrement_hop_limit(Ipv6Header& ip) {
     --ip.hop_limit;
-}
-
-// Both at once: they stand together in both.
-void set_macs(EthernetHeader& ethernet, const Adjacency& adjacency) {
-    constexpr size_t kBoth = 2 * sizeof(Mac);
-    static_assert(offsetof(EthernetHeader, source) == sizeof(Mac) &&
-                  offsetof(Adjacency, source) == offsetof(Adjacency, destination) + sizeof(Mac));
-    const auto* from =
-        reinterpret_cast<const std::byte*>(&adjacency) + offsetof(Adjacency, destination);
-    std::memcpy(reinterpret_cast<std::byte*>(&ethernet), from, kBoth);
 }
 
 // The largest packet on the link that this one leads to.

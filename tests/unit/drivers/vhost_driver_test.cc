@@ -80,6 +80,13 @@ class VhostDriverTest : public ::testing::Test {
         EXPECT_TRUE(done);
     }
 
+    static void run_both(Frontend& a, Frontend& b) {
+        ASSERT_TRUE(a.open());
+        ASSERT_TRUE(b.open());
+        ASSERT_TRUE(a.wait_running(2000)) << a.error();
+        ASSERT_TRUE(b.wait_running(2000)) << b.error();
+    }
+
     // Runs both frontends' loops until packets sent by `from` have come back out of `to`.
     static bool passes(Frontend& from, Frontend& to, size_t bytes = 100, int timeout_ms = 2000) {
         size_t got = 0;
@@ -129,10 +136,7 @@ TEST_F(VhostDriverTest, PassesPacketsBetweenTwoFrontends) {
 
     Frontend fa(options(1));
     Frontend fb(options(2));
-    ASSERT_TRUE(fa.open());
-    ASSERT_TRUE(fb.open());
-    ASSERT_TRUE(fa.wait_running(2000)) << fa.error();
-    ASSERT_TRUE(fb.wait_running(2000)) << fb.error();
+    ASSERT_NO_FATAL_FAILURE(run_both(fa, fb));
     DriverEvent ready;
     ASSERT_TRUE(log_.wait(PortId{1}, Type::kConnected, 1000));
     ASSERT_TRUE(log_.wait(PortId{1}, Type::kRingsReady, 1000, &ready));
@@ -153,10 +157,7 @@ TEST_F(VhostDriverTest, WakesAWorkerThatSleeps) {
     worker_.connect(b, a.tx);
     Frontend fa(options(1));
     Frontend fb(options(2));
-    ASSERT_TRUE(fa.open());
-    ASSERT_TRUE(fb.open());
-    ASSERT_TRUE(fa.wait_running(2000));
-    ASSERT_TRUE(fb.wait_running(2000));
+    ASSERT_NO_FATAL_FAILURE(run_both(fa, fb));
     ASSERT_TRUE(passes(fa, fb));
     for (int round = 0; round < 20; ++round) {
         const auto asleep = [&] {
@@ -234,10 +235,7 @@ TEST_F(VhostDriverTest, KeepsALargeSegmentInOnePacket) {
     worker_.connect(a, b.tx);
     Frontend fa(options(1));
     Frontend fb(options(2));
-    ASSERT_TRUE(fa.open());
-    ASSERT_TRUE(fb.open());
-    ASSERT_TRUE(fa.wait_running(2000));
-    ASSERT_TRUE(fb.wait_running(2000));
+    ASSERT_NO_FATAL_FAILURE(run_both(fa, fb));
 
     // Ethernet, IPv4 with protocol TCP, a TCP header of 20 bytes.
     std::vector<uint8_t> f = frame(14 + 65535, 0x11);
@@ -285,10 +283,7 @@ TEST_F(VhostDriverTest, LeavesABufferToItsOtherOwner) {
     worker_.connect(a, b.tx);
     Frontend fa(options(1));
     Frontend fb(options(2));
-    ASSERT_TRUE(fa.open());
-    ASSERT_TRUE(fb.open());
-    ASSERT_TRUE(fa.wait_running(2000));
-    ASSERT_TRUE(fb.wait_running(2000));
+    ASSERT_NO_FATAL_FAILURE(run_both(fa, fb));
     const unsigned before = rte_mempool_avail_count(packet_pool());
     ASSERT_TRUE(fa.send(frame(60, 0x11)));
     bool got = false;

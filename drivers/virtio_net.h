@@ -19,7 +19,12 @@ enum VirtioFeature : uint64_t {
     kVirtioHostTso6 = 1ull << 12,
     kVirtioHostEcn = 1ull << 13,
     kVirtioHostUfo = 1ull << 14,
+    kVirtioMergeableBuffers = 1ull << 15,
     kVirtioMultiQueue = 1ull << 22,
+    kVhostLogAll = 1ull << 26,  // vhost-user's own: the guest migrates
+    kVirtioEventIndex = 1ull << 29,
+    kVirtioVersion1 = 1ull << 32,
+    kVirtioAccessPlatform = 1ull << 33,
     kVirtioRingPacked = 1ull << 34,
 };
 

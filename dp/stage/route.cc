@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The route stage: one bulk lookup a family for packets without a flow, then each packet's
 // adjacency.
+#include "dp/base/burst_array.h"
 #include "dp/packet/headers.h"
 #include "dp/packet/nd.h"
 #include "dp/stage/disposition.h"
@@ -24,8 +25,8 @@ Ip6 destination_of(const Ipv6Header& ip) {
 // Gathers the destinations of one family and looks them up together.
 template <typename Header, typename Address>
 void lookup(WorkerContext& context, Burst& burst, uint32_t mask) {
-    std::array<Address, kBurstSize> destinations;
-    std::array<NextHopId, kBurstSize> next_hops;
+    BurstArray<Address> destinations;
+    BurstArray<NextHopId> next_hops;
     for_each_packet(mask, [&](unsigned i) {
         const auto& ip = *reinterpret_cast<const Header*>(burst.meta[i].l3);
         destinations[i] = destination_of(ip);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "dp/abi/srv6.h"
+#include "dp/base/burst_array.h"
 #include "dp/packet/burst.h"
 #include "dp/packet/headers.h"
 #include "dp/packet/path_hash.h"
@@ -26,7 +27,7 @@ struct Decapsulated {
         VrfId vrf;     // that the inner packet goes by
         NextHopId to;  // where the segment leads, kNoNextHop: the destination says it
     };
-    std::array<Packet, kBurstSize> of;
+    BurstArray<Packet> of;
 };
 
 // The packet has come to a segment, where the routes lead to `hop`, and goes on from segment to

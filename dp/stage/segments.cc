@@ -10,6 +10,7 @@
 // were read right behind the writing of it would stall the core.
 #include "dp/packet/segments.h"
 
+#include "dp/base/burst_array.h"
 #include "dp/base/bytes.h"
 #include "dp/packet/icmp.h"
 #include "dp/packet/nd.h"
@@ -82,6 +83,8 @@ class Run {
         const bool ends = adjacency.kind == AdjacencyKind::kSegment && ends_tunnel(*adjacency.sid);
         const bool open = domain.sources.covers(ipv6_of(first).source) && !domain.keys.required;
         end_ = ends && open ? adjacency.sid : nullptr;
+        takes_ipv4_ = end_ != nullptr && carries(*end_, kProtoIpv4);
+        takes_ipv6_ = end_ != nullptr && carries(*end_, kProtoIpv6);
     }
 
     // Takes the packet out of the tunnel. False, and the packet as it was: it has to go the long
@@ -90,14 +93,13 @@ class Run {
         PacketMeta& meta = burst_.meta[i];
         rte_mbuf* packet = burst_.packets[i];
         constexpr uint16_t kOuter = sizeof(Ipv6Header);
-        if (end_ == nullptr || meta.flags != 0 || meta.l3_length != kOuter ||
-            meta.ip_length < kOuter + PlainParser::kLeast || packet->nb_segs != 1 ||
-            !carries(*end_, meta.protocol)) {
+        const bool ipv4 = meta.protocol == kProtoIpv4;
+        if (!(ipv4 ? takes_ipv4_ : takes_ipv6_ && meta.protocol == kProtoIpv6)) return false;
+        if (meta.flags != 0 || meta.l3_length != kOuter || packet->nb_segs != 1 ||
+            meta.ip_length < kOuter + PlainParser::kLeast)
             return false;
-        }
         uint8_t* l3 = meta.l3 + kOuter;
         const uint32_t length = meta.ip_length;
-        const bool ipv4 = meta.protocol == kProtoIpv4;
         const uint8_t outer_class = traffic_class(PacketKind::kIpv6, meta.l3);
         const uint8_t inner_class = traffic_class(ipv4 ? PacketKind::kIpv4 : PacketKind::kIpv6, l3);
         if (((outer_class ^ inner_class) & kEcnMask) != 0) return false;
@@ -133,7 +135,9 @@ class Run {
 
     WorkerContext& context_;
     Burst& burst_;
-    const LocalSid* end_ = nullptr;
+    const LocalSid* end_ = nullptr;  // nullptr: the run goes the long way
+    bool takes_ipv4_ = false;
+    bool takes_ipv6_ = false;
     uint32_t ipv4_ = 0;  // that have come out
     uint32_t packets_ = 0;
     uint64_t bytes_ = 0;
@@ -152,8 +156,8 @@ void process_segments(WorkerContext& context, Burst& burst) {
         return;
     if ((burst.live & burst.icmp6) != 0) [[unlikely]]
         take_tunnel_errors(context, burst);
-    std::array<Ip6, kBurstSize> destinations;
-    std::array<NextHopId, kBurstSize> hops;
+    BurstArray<Ip6> destinations;
+    BurstArray<NextHopId> hops;
     uint32_t mask = 0;
     uint32_t begins = 0;  // a run
     const Ipv6Header* last = nullptr;

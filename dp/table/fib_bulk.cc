@@ -2,6 +2,7 @@
 // The bulk forms of route lookup, in phases, so that the cache misses of up to 32 lookups overlap:
 // hash all, prefetch all buckets, compare all; then the lanes without a host route walk their tries
 // one level at a time together.
+#include "dp/base/burst_array.h"
 #include "dp/table/fib.h"
 
 #include <array>
@@ -66,7 +67,7 @@ void FibView::bulk(uint32_t mask, const VrfId* vrf, const Address* address, Next
 template <typename Address>
 void FibView::bulk_prefix(uint32_t mask, const VrfId* vrf, const Address* address,
                           NextHopId* out) const {
-    std::array<TrieWalk<Address>, kBurstSize> walks;
+    BurstArray<TrieWalk<Address>> walks;
     const TrieRoot<Address>* roots = tables_->roots<Address>();
     uint32_t walking = 0;
     for (Lanes i(mask); i; ++i) {

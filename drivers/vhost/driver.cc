@@ -58,7 +58,7 @@ struct VhostCallbacks {
         if (found->new_connection(vid, fd) != 0) return -1;
         by_vid[static_cast<size_t>(vid)].store(found, std::memory_order_release);
         static constexpr rte_vhost_user_extern_ops kMessages{.pre_msg_handle = message,
-                                                             .post_msg_handle = nullptr};
+                                                             .post_msg_handle = message_handled};
         rte_vhost_extern_callback_register(vid, &kMessages, nullptr);
         return 0;
     }
@@ -82,6 +82,10 @@ struct VhostCallbacks {
         VhostMessage message(data);
         const bool fine = p == nullptr || p->message(vid, message);
         return fine ? RTE_VHOST_MSG_RESULT_NOT_HANDLED : RTE_VHOST_MSG_RESULT_ERR;
+    }
+    static rte_vhost_msg_result message_handled(int vid, void*) {
+        if (VhostPort* p = port(vid)) p->message_handled(vid);
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     }
 };
 

@@ -91,6 +91,7 @@ int VhostPort::new_connection(int vid, int fd) {
     connection_fd_ = fd;
     ++generation_;
     refused_ = false;
+    handling_ = replacing_ = false;
     enabled_ = 0;
     new_kick_ = UINT32_MAX;
     features_ = 0;
@@ -134,6 +135,9 @@ void VhostPort::destroy_connection(int vid) {
 void VhostPort::vring_state_changed(int vid, uint16_t vring, bool enabled) {
     const std::lock_guard lock(mutex_);
     if (vid != connection_ || vring >= vring_count()) return;
+    // The library stops a ring that is to call or be kicked otherwise, and starts it again at once.
+    // Workers wait for its lock meanwhile: what they would find stopped, they would drop.
+    if (!enabled && replacing_) return;
     const uint32_t mask = 1u << vring;
     enabled_ = enabled ? enabled_ | mask : enabled_ & ~mask;
     if (device_ >= 0) publish();
@@ -144,6 +148,10 @@ bool VhostPort::message(int vid, VhostMessage& message) {
     const uint32_t vring = message.vring();
     const std::lock_guard lock(mutex_);
     if (vid != connection_) return true;
+    handling_ = true;
+    replacing_ = message.request() == VhostRequest::kSetVringKick ||
+                 message.request() == VhostRequest::kSetVringCall;
+    halt_rings();
     if (objection.empty() && connection_fd_ >= 0 && !takes_replies(connection_fd_))
         objection = "it reads no replies";
     if (!objection.empty()) {
@@ -167,6 +175,13 @@ bool VhostPort::message(int vid, VhostMessage& message) {
         new_kick_ |= 1u << vring;
     }
     return true;
+}
+
+void VhostPort::message_handled(int vid) {
+    const std::lock_guard lock(mutex_);
+    if (vid != connection_) return;
+    handling_ = replacing_ = false;
+    open_rings();
 }
 
 // REQUIRES: mutex_ is held. The device thread takes the port down; the first reason counts.
@@ -224,6 +239,7 @@ VhostPort::View VhostPort::view() const {
 // Makes what workers see agree with the state. REQUIRES: mutex_ is held.
 void VhostPort::publish() {
     const bool live = device_ >= 0 && !stopping_;
+    halt_rings();
     uint32_t pairs = 0;
     std::array<uint16_t, kMaxQueuePairs> tx_rings{};
     unsigned tx_count = 0;
@@ -249,7 +265,27 @@ void VhostPort::publish() {
     }
     tx_.ready.store(tx_count > 0, std::memory_order_release);
     enabled_pairs_ = pairs;
+    open_rings();
     tell(VhostNotice::Type::kRingsChanged);
+}
+
+// REQUIRES: mutex_ is held, as for open_rings().
+void VhostPort::halt_rings() {
+    for (uint16_t pair = 0; pair < spec_.queue_pairs; ++pair) {
+        rx_[pair]->ring.halt();
+        tx_.rings[pair].halt();
+    }
+}
+
+// Those that workers may be at. REQUIRES: all are halted.
+void VhostPort::open_rings() {
+    if (handling_ || device_ < 0 || stopping_) return;
+    for (uint16_t pair = 0; pair < spec_.queue_pairs; ++pair) {
+        const auto sends = static_cast<uint16_t>(2 * pair + 1);
+        const auto receives = static_cast<uint16_t>(2 * pair);
+        if ((enabled_ >> sends & 1) != 0) rx_[pair]->ring.open(device_, sends);
+        if ((enabled_ >> receives & 1) != 0) tx_.rings[pair].open(device_, receives);
+    }
 }
 
 void VhostPort::publish_rx(uint16_t pair, bool on) {

@@ -81,6 +81,8 @@ class VhostPort {
     void vring_state_changed(int vid, uint16_t vring, bool enabled);
     // Seen before the library handles it. False: refuse the message.
     bool message(int vid, VhostMessage& message);
+    // After that.
+    void message_handled(int vid);
 
     // Device thread. Takes the rings from the workers and lets nothing back in until restart();
     // after it, unregistering waits for no worker.
@@ -101,6 +103,8 @@ class VhostPort {
 
   private:
     void publish();
+    void halt_rings();
+    void open_rings();
     void publish_rx(uint16_t pair, bool on);
     bool take_kick(VhostRxQueue& queue);
     void drop_kick(VhostRxQueue& queue);
@@ -120,6 +124,8 @@ class VhostPort {
     bool stopping_ = false;
     bool quiesced_ = false;  // while stopping: no worker is at the rings any more
     bool refused_ = false;
+    bool handling_ = false;   // a message: what the rings lie on may be changing
+    bool replacing_ = false;  // by that message, a descriptor of a ring
     uint32_t generation_ = 0;
     int connection_ = -1;     // vid of the connection, -1: none
     int connection_fd_ = -1;  // the library's

@@ -80,7 +80,9 @@ uint16_t vhost_receive(RxQueue& queue, rte_mbuf** packets, uint16_t n) {
         q.fresh.store(false, std::memory_order_relaxed);
         rte_vhost_enable_guest_notification(vid, q.vring, q.armed ? 1 : 0);
     }
-    const uint16_t received = rte_vhost_dequeue_burst(vid, q.vring, q.pool, packets, n);
+    VhostRing::Turn turn(q.ring);
+    uint16_t received = turn.receive(q.pool, packets, n);
+    if (received == 0) received = rte_vhost_dequeue_burst(vid, q.vring, q.pool, packets, n);
     if (received == 0 && ++q.empty_polls % kEmptyPollsPerLook == 0) look_at_ring(q, vid);
     return received;
 }
@@ -116,7 +118,11 @@ uint16_t vhost_transmit(TxPort& port, WorkerId worker, rte_mbuf** packets, uint1
     if (route < 0) return 0;
     const int vid = route >> 8;
     const auto vring = static_cast<uint16_t>(route & 0xff);
-    const uint16_t sent = rte_vhost_enqueue_burst(vid, vring, packets, n);
+    VhostRing::Turn turn(p.rings[vring / 2]);
+    uint16_t sent = turn.send(packets, n);
+    if (sent < n)
+        sent +=
+            rte_vhost_enqueue_burst(vid, vring, packets + sent, static_cast<uint16_t>(n - sent));
     uint32_t& refusals = p.refusals[worker.value()].count;
     if (sent == 0) [[unlikely]] {
         const uint16_t size = p.ring_size.load(std::memory_order_relaxed);

@@ -22,6 +22,7 @@
 
 #include "dp/abi/device.h"
 #include "dp/base/limits.h"
+#include "drivers/vhost/ring.h"
 
 #include <array>
 #include <atomic>
@@ -46,6 +47,7 @@ struct alignas(kCacheLine) VhostRxQueue : RxQueue {
     int nudge_fd = -1;  // the port's
     int fault_fd = -1;  // an eventfd of the driver's, written when `fault` is set
     int kick_fd = -1;   // driver only: the duplicate in wake_fd
+    VhostRing ring;
 
     // The polling worker's own.
     bool armed = false;
@@ -65,6 +67,7 @@ struct alignas(kCacheLine) VhostTxPort : TxPort {
         uint32_t count = 0;
     };
     std::array<Refusals, kMaxWorkers> refusals;
+    std::array<VhostRing, kMaxQueuePairs> rings;  // by queue pair
 };
 
 uint16_t vhost_receive(RxQueue& queue, rte_mbuf** packets, uint16_t n);

@@ -80,6 +80,15 @@ const HostileCase kRing[] = {
          const uint64_t end = kGuestBase + a.port.memory().size();
          a.send_chain({a.buffer(0, kHeader, kDescNext, 1), outside(end - 50, 100)});
      }},
+    {"tx-alone-crosses-end", "a packet in one buffer that runs over the end of the region",
+     [](Attack& a) {
+         const uint64_t end = kGuestBase + a.port.memory().size();
+         a.send_chain({outside(end - 50, 100)});
+     }},
+    {"tx-alone-wraps", "a packet in one buffer whose address plus length wraps round 64 bits",
+     [](Attack& a) { a.send_chain({outside(~0ULL - 10, 100)}); }},
+    {"tx-alone-and-marked", "a packet in one buffer with flags that nobody has defined",
+     [](Attack& a) { a.send_chain({a.buffer(0, 100, 0xfff8)}); }},
     {"tx-writable", "a transmit chain that the device should write",
      [](Attack& a) { a.send_chain({a.buffer(0, 100, kDescWrite)}); }},
     {"tx-head-out-of-range", "an available head beyond the ring",

@@ -8,6 +8,8 @@
 #include "dp/stage/icmp_error.h"
 #include "dp/stage/stages.h"
 
+#include <array>
+#include <bit>
 #include <utility>
 
 namespace slash32 {
@@ -77,25 +79,30 @@ void visit(WorkerContext& context, Burst& burst, unsigned i) {
     drop(context, burst, i, reason);
 }
 
-// The last byte's value modulo 64, as a bit: enough to tell nearly all that is not the router's.
-uint64_t last_bit(const Ip4& address) {
-    return uint64_t{1} << address.value.to_host() % 64;
+// One of 64 bits by a hash: enough to tell nearly all that is not the router's. By all of the
+// address, since gateways and segments are much alike in single bytes.
+uint64_t bit_of(uint64_t address) {
+    return uint64_t{1} << (address * 0x9e3779b97f4a7c15 >> 58);
 }
-uint64_t last_bit(const Ip6& address) {
-    return uint64_t{1} << address.bytes[15] % 64;
+uint64_t bit_of(const Ip4& address) {
+    return bit_of(address.value.raw());
+}
+uint64_t bit_of(const Ip6& address) {
+    const auto halves = std::bit_cast<std::array<uint64_t, 2>>(address.bytes);
+    return bit_of(halves[0] ^ halves[1]);
 }
 
 // Of all addresses that is_router_address() knows.
 uint64_t own_bits(const PortConfig& in, Family4) {
-    uint64_t bits = last_bit(in.gateway4);
+    uint64_t bits = bit_of(in.gateway4);
     for (unsigned n = 0; n < in.gateway_count; ++n)
-        if (in.gateways[n].is_ipv4()) bits |= last_bit(in.gateways[n].ipv4());
+        if (in.gateways[n].is_ipv4()) bits |= bit_of(in.gateways[n].ipv4());
     return bits;
 }
 uint64_t own_bits(const PortConfig& in, Family6) {
-    uint64_t bits = last_bit(in.gateway6) | last_bit(router_link_local(in));
+    uint64_t bits = bit_of(in.gateway6) | bit_of(router_link_local(in));
     for (unsigned n = 0; n < in.gateway_count; ++n)
-        if (!in.gateways[n].is_ipv4()) bits |= last_bit(in.gateways[n].ipv6());
+        if (!in.gateways[n].is_ipv4()) bits |= bit_of(in.gateways[n].ipv6());
     return bits;
 }
 
@@ -109,7 +116,7 @@ uint32_t addressed_to_us(const Burst& burst, uint32_t mask) {
     for_each_packet(mask, [&](unsigned i) {
         const auto& ip = *reinterpret_cast<const typename Family::Header*>(burst.meta[i].l3);
         const auto destination = Family::destination(ip);
-        if ((own & last_bit(destination)) == 0) [[likely]]
+        if ((own & bit_of(destination)) == 0) [[likely]]
             return;
         if (is_router_address(in, destination)) found |= 1u << i;
     });

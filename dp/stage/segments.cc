@@ -10,7 +10,6 @@
 // were read right behind the writing of it would stall the core.
 #include "dp/packet/segments.h"
 
-#include "dp/base/burst_array.h"
 #include "dp/base/bytes.h"
 #include "dp/packet/icmp.h"
 #include "dp/packet/nd.h"
@@ -20,7 +19,9 @@
 #include "dp/stage/segment_visit.h"
 #include "dp/stage/stages.h"
 
-#include <rte_prefetch.h>
+#include <array>
+#include <cstddef>
+#include <cstring>
 
 namespace slash32 {
 namespace {
@@ -75,13 +76,25 @@ class Run {
   public:
     Run(WorkerContext& context, Burst& burst) : context_(context), burst_(burst) {}
 
-    // The next packets are like `first`, for which the routes lead to `hop`.
-    void begin(NextHopId hop, const PacketMeta& first) {
+    // Where the routes lead.
+    NextHopId hop() const { return hop_; }
+
+    // Whether the packet is one of the run, by source and destination, which stand together.
+    bool holds(const PacketMeta& meta) const {
+        return hop_ != kNone && same_32_bytes(&ipv6_of(meta).source, way_.data());
+    }
+
+    // The next packets are like this one.
+    void begin(unsigned i) {
         end_run();
+        const Ipv6Header& ip = ipv6_of(burst_.meta[i]);
+        // A copy: the header is written over when the packet has come out of the tunnel.
+        std::memcpy(way_.data(), &ip.source, way_.size());
+        hop_ = context_.fib.lookup(burst_.vrfs[i], ip.destination);
         const SrDomain& domain = *context_.domain;
-        const Adjacency& adjacency = context_.adjacency(context_.member(hop, 0));
+        const Adjacency& adjacency = context_.adjacency(context_.member(hop_, 0));
         const bool ends = adjacency.kind == AdjacencyKind::kSegment && ends_tunnel(*adjacency.sid);
-        const bool open = domain.sources.covers(ipv6_of(first).source) && !domain.keys.required;
+        const bool open = domain.sources.covers(ip.source) && !domain.keys.required;
         end_ = ends && open ? adjacency.sid : nullptr;
         takes_ipv4_ = end_ != nullptr && carries(*end_, kProtoIpv4);
         takes_ipv6_ = end_ != nullptr && carries(*end_, kProtoIpv6);
@@ -135,6 +148,10 @@ class Run {
 
     WorkerContext& context_;
     Burst& burst_;
+    static constexpr NextHopId kNone{UINT32_MAX};
+
+    std::array<std::byte, 2 * sizeof(Ip6)> way_;
+    NextHopId hop_ = kNone;
     const LocalSid* end_ = nullptr;  // nullptr: the run goes the long way
     bool takes_ipv4_ = false;
     bool takes_ipv6_ = false;
@@ -143,12 +160,6 @@ class Run {
     uint64_t bytes_ = 0;
 };
 
-// Source and destination, which stand behind each other.
-bool is_same_way(const Ipv6Header& a, const Ipv6Header& b) {
-    static_assert(2 * sizeof(Ip6) == 32);
-    return same_32_bytes(&a.source, &b.source);
-}
-
 }  // namespace
 
 void process_segments(WorkerContext& context, Burst& burst) {
@@ -156,33 +167,13 @@ void process_segments(WorkerContext& context, Burst& burst) {
         return;
     if ((burst.live & burst.icmp6) != 0) [[unlikely]]
         take_tunnel_errors(context, burst);
-    BurstArray<Ip6> destinations;
-    BurstArray<NextHopId> hops;
-    uint32_t mask = 0;
-    uint32_t begins = 0;  // a run
-    const Ipv6Header* last = nullptr;
+    Decapsulated inner;
+    Run run(context, burst);
     for_each_packet(burst.live & burst.ipv6, [&](unsigned i) {
         const PacketMeta& meta = burst.meta[i];
         if (!concerns_segments(*context.domain, meta)) return;
-        rte_prefetch0_write(meta.l3 + meta.l3_length + sizeof(Ipv4Header));
-        mask |= 1u << i;
-        const Ipv6Header& ip = ipv6_of(meta);
-        if (last != nullptr && is_same_way(ip, *last)) return;
-        begins |= 1u << i;
-        destinations[i] = ip.destination;
-        last = &ip;
-    });
-    if (mask == 0) return;
-    context.fib.lookup_bulk(begins, burst.vrfs.data(), destinations.data(), hops.data());
-    Decapsulated inner;
-    NextHopId hop;
-    Run run(context, burst);
-    for_each_packet(mask, [&](unsigned i) {
-        if ((begins >> i & 1) != 0) {
-            hop = hops[i];
-            run.begin(hop, burst.meta[i]);
-        }
-        if (!run.open(i)) visit_segments(context, burst, i, hop, inner);
+        if (!run.holds(meta)) run.begin(i);
+        if (!run.open(i)) visit_segments(context, burst, i, run.hop(), inner);
     });
     run.finish();
     if (inner.packets != 0) receive(context, burst, inner);

@@ -82,7 +82,10 @@ uint16_t vhost_receive(RxQueue& queue, rte_mbuf** packets, uint16_t n) {
     }
     VhostRing::Turn turn(q.ring);
     uint16_t received = turn.receive(q.pool, packets, n);
-    if (received == 0) received = rte_vhost_dequeue_burst(vid, q.vring, q.pool, packets, n);
+    if (received < n && turn.is_left()) {
+        received += rte_vhost_dequeue_burst(vid, q.vring, q.pool, packets + received,
+                                            static_cast<uint16_t>(n - received));
+    }
     if (received == 0 && ++q.empty_polls % kEmptyPollsPerLook == 0) look_at_ring(q, vid);
     return received;
 }
@@ -120,7 +123,7 @@ uint16_t vhost_transmit(TxPort& port, WorkerId worker, rte_mbuf** packets, uint1
     const auto vring = static_cast<uint16_t>(route & 0xff);
     VhostRing::Turn turn(p.rings[vring / 2]);
     uint16_t sent = turn.send(packets, n);
-    if (sent < n)
+    if (sent < n && turn.is_left())
         sent +=
             rte_vhost_enqueue_burst(vid, vring, packets + sent, static_cast<uint16_t>(n - sent));
     uint32_t& refusals = p.refusals[worker.value()].count;

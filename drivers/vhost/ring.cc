@@ -99,6 +99,8 @@ void VhostRing::open(int vid, uint16_t vring) {
     used_index_ = reinterpret_cast<uint16_t*>(ring.used) + 1;
     used_entries_ = reinterpret_cast<Used*>(used_index_ + 1);
     memory_ = GuestMemory::of(vid);
+    is_fresh_ = true;  // it announces guests that have come, with packets of its own
+    is_known_ = false;
     halted_.store(false, std::memory_order_seq_cst);
 }
 
@@ -111,45 +113,45 @@ void VhostRing::enter() {
     }
 }
 
-template <typename Pass>
-uint16_t VhostRing::pass(Pass&& pass) {
-    if (halted_.load(std::memory_order_seq_cst) ||
-        rte_vhost_get_vring_base(vid_, vring_, &next_, &used_) != 0) {
+template <typename Move>
+uint16_t VhostRing::pass(uint16_t n, bool& left, Move&& move) {
+    if (halted_.load(std::memory_order_seq_cst)) {
         state_.store(State::kOutside, std::memory_order_release);
         return 0;
     }
-    const uint16_t n = pass();
     const int vid = vid_;
     const uint16_t vring = vring_;
+    if (!is_known_) rte_vhost_get_vring_base(vid, vring, &next_, &used_);
+    const auto entries = static_cast<uint16_t>(load(&available_[1], __ATOMIC_ACQUIRE) - next_);
+    uint16_t moved = 0;
     bool call = false;
-    if (n != 0) {
-        const auto used = static_cast<uint16_t>(used_ + n);
-        __atomic_store_n(used_index_, used, __ATOMIC_RELEASE);
-        rte_vhost_set_vring_base(vid, vring, static_cast<uint16_t>(next_ + n), used);
+    // More than the ring has is a lie: by the library's refusal the queue is judged.
+    if (entries != 0 && entries <= mask_ + 1u)
+        moved = move(std::min({n, entries, static_cast<uint16_t>(kBurstSize)}));
+    if (moved != 0) {
+        next_ = static_cast<uint16_t>(next_ + moved);
+        used_ = static_cast<uint16_t>(used_ + moved);
+        __atomic_store_n(used_index_, used_, __ATOMIC_RELEASE);
+        rte_vhost_set_vring_base(vid, vring, next_, used_);
         // Pairs with the guest's fence between asking for calls and looking for used entries.
         std::atomic_thread_fence(std::memory_order_seq_cst);
         call = has_events_ || (load(&available_[0], __ATOMIC_RELAXED) & kNoCall) == 0;
     }
+    left = moved < n && (entries > moved || is_fresh_);
+    is_fresh_ = is_fresh_ && !left;
+    is_known_ = !left;
     state_.store(State::kOutside, std::memory_order_release);
     // Waits for the library's lock. It is the library that knows when it has called last.
     if (call) rte_vhost_vring_call(vid, vring);
-    return n;
+    return moved;
 }
 
 uint16_t VhostRing::Turn::receive(rte_mempool* pool, rte_mbuf** packets, uint16_t n) {
-    return ring_.pass([&] { return ring_.take(pool, packets, n); });
+    return ring_.pass(n, left_, [&](uint16_t most) { return ring_.take(pool, packets, most); });
 }
 
 uint16_t VhostRing::Turn::send(rte_mbuf* const* packets, uint16_t n) {
-    return ring_.pass([&] { return ring_.give(packets, n); });
-}
-
-// Of up to `n` packets, those that wait. None, where the guest says that more wait than the ring
-// has entries: the library's refusal is what the queue is judged by.
-uint16_t VhostRing::waiting(uint16_t n) const {
-    const auto waiting = static_cast<uint16_t>(load(&available_[1], __ATOMIC_ACQUIRE) - next_);
-    if (waiting > mask_ + 1u) return 0;
-    return std::min({n, waiting, static_cast<uint16_t>(kBurstSize)});
+    return ring_.pass(n, left_, [&](uint16_t most) { return ring_.give(packets, most); });
 }
 
 // The nth of the packets that wait, if it stands in one buffer, with these flags.
@@ -166,7 +168,6 @@ bool VhostRing::find(uint16_t nth, uint16_t flags, Buffer& buffer) const {
 
 uint16_t VhostRing::take(rte_mempool* pool, rte_mbuf** packets, uint16_t n) {
     std::array<Buffer, kBurstSize> buffers;
-    n = waiting(n);
     uint16_t count = 0;
     for (; count < n && find(count, kReadable, buffers[count]); ++count) {
         rte_prefetch0(buffers[count].at);
@@ -192,7 +193,6 @@ uint16_t VhostRing::take(rte_mempool* pool, rte_mbuf** packets, uint16_t n) {
 
 uint16_t VhostRing::give(rte_mbuf* const* packets, uint16_t n) {
     std::array<Buffer, kBurstSize> buffers;
-    n = waiting(n);
     uint16_t count = 0;
     for (; count < n && find(count, kWritable, buffers[count]); ++count)
         rte_prefetch0_write(buffers[count].at);

@@ -68,14 +68,17 @@ class alignas(kCacheLine) VhostRing {
         Turn(const Turn&) = delete;
         Turn& operator=(const Turn&) = delete;
 
-        // Takes up to `n` packets that the guest sends, in buffers of `pool`. Fewer, down to none:
-        // there are no more, or the next one is the library's.
+        // Takes up to `n` packets that the guest sends, in buffers of `pool`.
         uint16_t receive(rte_mempool* pool, rte_mbuf** packets, uint16_t n);
         // Copies up to `n` packets to the guest.
         uint16_t send(rte_mbuf* const* packets, uint16_t n);
+        // Where that were fewer, whether the library has to look: the next one is none of the
+        // plain, or the short way is closed. Else there is no more, or no more room.
+        bool is_left() const { return left_; }
 
       private:
         VhostRing& ring_;
+        bool left_ = true;
     };
 
   private:
@@ -85,22 +88,22 @@ class alignas(kCacheLine) VhostRing {
     struct Buffer;
 
     void enter();
-    template <typename Pass>
-    uint16_t pass(Pass&& pass);
+    template <typename Move>
+    uint16_t pass(uint16_t n, bool& left, Move&& move);
     uint16_t take(rte_mempool* pool, rte_mbuf** packets, uint16_t n);
     uint16_t give(rte_mbuf* const* packets, uint16_t n);
-    uint16_t waiting(uint16_t n) const;
     bool find(uint16_t nth, uint16_t flags, Buffer& buffer) const;
 
     std::atomic<State> state_{State::kFree};
     std::atomic<bool> halted_{true};
     bool has_events_ = false;  // the guest says at which entry it wants to be called
+    bool is_fresh_ = false;    // the library has not looked since the ring was opened
+    bool is_known_ = false;    // the library has not been there since next_ and used_ were set
+    uint16_t next_ = 0;        // the entry to be taken next
+    uint16_t used_ = 0;        // and to be given back
     uint16_t vring_ = 0;
     int vid_ = -1;
     uint16_t mask_ = 0;  // the ring's size, less one
-    // Within a turn: the entries to be taken and to be given back next.
-    uint16_t next_ = 0;
-    uint16_t used_ = 0;
     const Descriptor* descriptors_ = nullptr;
     const uint16_t* available_ = nullptr;  // flags, index, entries
     uint16_t* used_index_ = nullptr;

@@ -91,7 +91,7 @@ int VhostPort::new_connection(int vid, int fd) {
     connection_fd_ = fd;
     ++generation_;
     refused_ = false;
-    handling_ = replacing_ = false;
+    handling_ = replacing_ = has_failed_ = false;
     enabled_ = 0;
     new_kick_ = UINT32_MAX;
     features_ = 0;
@@ -148,6 +148,8 @@ bool VhostPort::message(int vid, VhostMessage& message) {
     const uint32_t vring = message.vring();
     const std::lock_guard lock(mutex_);
     if (vid != connection_) return true;
+    // The library says nothing of one that it has failed to handle. It may have lost its memory.
+    has_failed_ = has_failed_ || handling_;
     handling_ = true;
     replacing_ = message.request() == VhostRequest::kSetVringKick ||
                  message.request() == VhostRequest::kSetVringCall;
@@ -279,7 +281,7 @@ void VhostPort::halt_rings() {
 
 // Those that workers may be at. REQUIRES: all are halted.
 void VhostPort::open_rings() {
-    if (handling_ || device_ < 0 || stopping_) return;
+    if (handling_ || has_failed_ || device_ < 0 || stopping_) return;
     for (uint16_t pair = 0; pair < spec_.queue_pairs; ++pair) {
         const auto sends = static_cast<uint16_t>(2 * pair + 1);
         const auto receives = static_cast<uint16_t>(2 * pair);

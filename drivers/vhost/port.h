@@ -3,9 +3,9 @@
 //
 // Thread safety: callbacks come on librte_vhost's event thread (and, for a client's
 // new_connection and on unregister, on the device thread); `mutex` guards everything that they
-// share with the device thread. It is held for a few instructions, never across a wait: the
-// library calls vring_state_changed with every queue's access lock held, and workers wait for
-// those locks.
+// share with the device thread. It is held for a few instructions, and for no wait but that of
+// VhostRing::halt(), for a worker in the middle of a burst, which waits for nobody: the library
+// calls vring_state_changed with every queue's access lock held, and workers wait for those locks.
 //
 // Invariants: a queue's vid is set only while the device is live (new_device was called), the ring
 // is enabled and the port is not being stopped. Whoever clears it runs the workers' grace period
@@ -124,8 +124,9 @@ class VhostPort {
     bool stopping_ = false;
     bool quiesced_ = false;  // while stopping: no worker is at the rings any more
     bool refused_ = false;
-    bool handling_ = false;   // a message: what the rings lie on may be changing
-    bool replacing_ = false;  // by that message, a descriptor of a ring
+    bool handling_ = false;    // a message: what the rings lie on may be changing
+    bool has_failed_ = false;  // a message has, so that nobody knows what the rings lie on
+    bool replacing_ = false;   // by that message, a descriptor of a ring
     uint32_t generation_ = 0;
     int connection_ = -1;     // vid of the connection, -1: none
     int connection_fd_ = -1;  // the library's

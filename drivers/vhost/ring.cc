@@ -73,6 +73,15 @@ GuestMemory GuestMemory::of(int vid) {
     return memory;
 }
 
+bool GuestMemory::holds(const void* first, uint64_t bytes) const {
+    for (const Region& region : std::span(regions_).first(count_)) {
+        const uint64_t offset =
+            reinterpret_cast<uintptr_t>(first) - reinterpret_cast<uintptr_t>(region.at);
+        if (offset < region.bytes && bytes <= region.bytes - offset) return true;
+    }
+    return false;
+}
+
 void VhostRing::halt() {
     halted_.store(true, std::memory_order_seq_cst);
     while (state_.load(std::memory_order_seq_cst) == State::kInside)
@@ -90,6 +99,16 @@ void VhostRing::open(int vid, uint16_t vring) {
     if ((features & kForeign) != 0 || (features & kLongHeader) == 0 || ring.desc == nullptr ||
         ring.avail == nullptr || ring.used == nullptr || !std::has_single_bit(ring.size))
         return;
+    // Sizes and alignments of virtio 1.2 section 2.7. A frontend may have changed the size alone.
+    memory_ = GuestMemory::of(vid);
+    const auto is_part = [&](const void* part, uint64_t bytes, uintptr_t alignment) {
+        return reinterpret_cast<uintptr_t>(part) % alignment == 0 && memory_.holds(part, bytes);
+    };
+    constexpr uint64_t kEnds = 6;  // flags and index before the entries, an event index after
+    if (!is_part(ring.desc, sizeof(Descriptor) * ring.size, 16) ||
+        !is_part(ring.avail, kEnds + sizeof(uint16_t) * ring.size, 2) ||
+        !is_part(ring.used, kEnds + sizeof(Used) * ring.size, 4))
+        return;
     vid_ = vid;
     vring_ = vring;
     has_events_ = (features & kVirtioEventIndex) != 0;
@@ -98,7 +117,6 @@ void VhostRing::open(int vid, uint16_t vring) {
     available_ = reinterpret_cast<const uint16_t*>(ring.avail);
     used_index_ = reinterpret_cast<uint16_t*>(ring.used) + 1;
     used_entries_ = reinterpret_cast<Used*>(used_index_ + 1);
-    memory_ = GuestMemory::of(vid);
     is_fresh_ = true;  // it announces guests that have come, with packets of its own
     is_known_ = false;
     halted_.store(false, std::memory_order_seq_cst);

@@ -41,6 +41,8 @@ class GuestMemory {
         }
         return nullptr;
     }
+    // Whether so many bytes from here on are all in one region.
+    bool holds(const void* first, uint64_t bytes) const;
 
   private:
     struct Region {

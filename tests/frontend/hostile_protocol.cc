@@ -233,6 +233,14 @@ const HostileCase kProtocol[] = {
          for (int i = 0; i < 100; i++)
              a.port.send(a.frame);
      }},
+    {"vring-num-alone", "a ring of 32,768 entries, and nothing said of where they are",
+     [](Attack& a) {
+         a.message_value(Request::kSetVringNum, VringState{1, 32768});
+         a.message_value(Request::kSetVringNum, VringState{0, 32768});
+         for (int i = 0; i < 100; i++)
+             a.port.send(a.frame);
+         a.attract();
+     }},
     {"vring-addr-outside", "ring addresses outside the memory",
      [](Attack& a) { vring_address(a, 0x1000, 0x2000, 0x3000); }},
     {"vring-addr-null", "ring addresses of zero", [](Attack& a) { vring_address(a, 0, 0, 0); }},

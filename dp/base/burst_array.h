@@ -18,8 +18,6 @@ template <typename T>
 requires std::is_trivially_copyable_v<T>
 class BurstArray {
   public:
-    BurstArray() {}  // NOLINT(modernize-use-equals-default): BurstArray{} would clear it
-
     T& operator[](size_t i) { return data()[i]; }
     const T& operator[](size_t i) const { return data()[i]; }
     T* data() { return std::launder(reinterpret_cast<T*>(memory_)); }

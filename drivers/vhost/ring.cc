@@ -44,14 +44,14 @@ constexpr uint16_t kNoCall = 1;  // a flag of the available ring
 constexpr uint64_t kOffloads =
     RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG | RTE_MBUF_F_TX_IP_CKSUM;
 
-// The header before each frame: without offloads zeros, and the number of buffers, one.
+// The header before each frame, in the long form.
 struct NetHeader {
-    uint64_t offloads;
-    uint32_t buffers;
+    VirtioNetHeader offloads;
+    uint16_t buffers;
 };
-constexpr uint32_t kHeader = 12;
-constexpr NetHeader kPlain{0, 1u << 16};
-static_assert(std::endian::native == std::endian::little);
+constexpr uint32_t kHeader = sizeof(NetHeader);
+static_assert(kHeader == 12);
+constexpr NetHeader kPlain{.offloads = {}, .buffers = 1};
 
 template <typename T>
 T load(const T* at, int order) {
@@ -77,7 +77,7 @@ bool GuestMemory::holds(const void* first, uint64_t bytes) const {
     for (const Region& region : std::span(regions_).first(count_)) {
         const uint64_t offset =
             reinterpret_cast<uintptr_t>(first) - reinterpret_cast<uintptr_t>(region.at);
-        if (offset < region.bytes && bytes <= region.bytes - offset) return true;
+        if (region.holds(offset, bytes)) return true;
     }
     return false;
 }

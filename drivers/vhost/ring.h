@@ -37,7 +37,7 @@ class GuestMemory {
     std::byte* at(uint64_t guest, uint64_t bytes) const {
         for (const Region& region : std::span(regions_).first(count_)) {
             const uint64_t offset = guest - region.guest;
-            if (offset < region.bytes && bytes <= region.bytes - offset) return region.at + offset;
+            if (region.holds(offset, bytes)) return region.at + offset;
         }
         return nullptr;
     }
@@ -49,6 +49,10 @@ class GuestMemory {
         uint64_t guest = 0;
         uint64_t bytes = 0;
         std::byte* at = nullptr;
+
+        bool holds(uint64_t offset, uint64_t length) const {
+            return offset < bytes && length <= bytes - offset;
+        }
     };
     size_t count_ = 0;
     std::array<Region, 8> regions_;  // as many as the library takes

@@ -3,7 +3,6 @@
 // the frontend has to say meanwhile, nothing is lost, doubled, overtaken or changed.
 #include "tests/unit/drivers/vhost_fixture.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rte_mbuf.h>
 #include <sys/mman.h>
@@ -40,6 +39,17 @@ const Guest kGuests[] = {
 
 class VhostRingTest : public VhostDriverTest, public ::testing::WithParamInterface<Guest> {
   protected:
+    // What one guest sends goes to the other.
+    void SetUp() override {
+        VhostDriverTest::SetUp();
+        const PortHandles a = add(spec(1));
+        const PortHandles b = add(spec(2));
+        worker_.connect(a, b.tx);
+        from_ = std::make_unique<Frontend>(guest(1));
+        to_ = std::make_unique<Frontend>(guest(2));
+        ASSERT_NO_FATAL_FAILURE(run_both(*from_, a, *to_, b));
+    }
+
     FrontendOptions guest(uint16_t id) const {
         FrontendOptions o = options(id);
         GetParam().change(o);
@@ -61,60 +71,49 @@ class VhostRingTest : public VhostDriverTest, public ::testing::WithParamInterfa
     }
 
     // Takes what has come, and compares it with what was sent.
-    void receive(Frontend& to) {
-        to.receive_all([&](const RxFrame& r) {
+    void receive() {
+        to_->receive_all([&](const RxFrame& r) {
             ASSERT_FALSE(under_way_.empty());
             ASSERT_EQ(std::vector(r.data.begin(), r.data.end()), under_way_.front());
             EXPECT_EQ(r.header.gso_type, 0);
             under_way_.pop_front();
         });
     }
-    void drain(Frontend& from, Frontend& to) {
+    void drain() {
         for (int i = 0; i < 5000 && !under_way_.empty() && !HasFatalFailure(); ++i) {
-            from.loop().run_once(0);
-            to.loop().run_once(1);
-            receive(to);
+            from_->loop().run_once(0);
+            to_->loop().run_once(1);
+            receive();
         }
         EXPECT_EQ(under_way_.size(), 0u);
     }
-    void send_burst(Frontend& from, size_t frames) {
+    void send_burst(size_t frames) {
         for (size_t n = 0; n < frames; ++n) {
             std::vector<uint8_t> f = next_frame();
-            ASSERT_TRUE(from.send(f, next_header()));
+            ASSERT_TRUE(from_->send(f, next_header()));
             under_way_.push_back(std::move(f));
         }
     }
 
+    std::unique_ptr<Frontend> from_;
+    std::unique_ptr<Frontend> to_;
     std::minstd_rand random_{32};
     std::deque<std::vector<uint8_t>> under_way_;
 };
 
 TEST_P(VhostRingTest, PassesPlainAndOtherPacketsInTheirOrder) {
-    const PortHandles a = add(spec(1));
-    const PortHandles b = add(spec(2));
-    worker_.connect(a, b.tx);
-    Frontend fa(guest(1));
-    Frontend fb(guest(2));
-    ASSERT_NO_FATAL_FAILURE(run_both(fa, a, fb, b));
     for (int round = 0; round < 200; ++round) {
-        ASSERT_NO_FATAL_FAILURE(send_burst(fa, 1 + random_() % 20));
-        ASSERT_NO_FATAL_FAILURE(drain(fa, fb)) << "round " << round;
+        ASSERT_NO_FATAL_FAILURE(send_burst(1 + random_() % 20));
+        ASSERT_NO_FATAL_FAILURE(drain()) << "round " << round;
     }
-    EXPECT_EQ(fa.malformed() + fb.malformed(), 0u);
-    worker_.disconnect(a);
+    EXPECT_EQ(from_->malformed() + to_->malformed(), 0u);
 }
 
 // Those that change what the rings lie on, or may.
 TEST_P(VhostRingTest, LosesNothingToMessages) {
-    const PortHandles a = add(spec(1));
-    const PortHandles b = add(spec(2));
-    worker_.connect(a, b.tx);
-    Frontend fa(guest(1));
-    Frontend fb(guest(2));
-    ASSERT_NO_FATAL_FAILURE(run_both(fa, a, fb, b));
     for (int round = 0; round < 100; ++round) {
-        ASSERT_NO_FATAL_FAILURE(send_burst(fa, 20));
-        Frontend& talker = round % 2 == 0 ? fa : fb;
+        ASSERT_NO_FATAL_FAILURE(send_burst(20));
+        Frontend& talker = round % 2 == 0 ? *from_ : *to_;
         if (round % 4 < 2) {
             // Other regions, or the library would see that nothing is new.
             MemoryTable table = talker.memory_table();
@@ -140,11 +139,10 @@ TEST_P(VhostRingTest, LosesNothingToMessages) {
                                        {reinterpret_cast<const uint8_t*>(&vring), sizeof vring},
                                        {&fd, 1}));
         }
-        ASSERT_NO_FATAL_FAILURE(drain(fa, fb)) << "round " << round;
+        ASSERT_NO_FATAL_FAILURE(drain()) << "round " << round;
     }
     EXPECT_EQ(log_.count(PortId{1}, Type::kDisconnected), 0u);
     EXPECT_EQ(log_.count(PortId{2}, Type::kDisconnected), 0u);
-    worker_.disconnect(a);
 }
 
 INSTANTIATE_TEST_SUITE_P(Guests, VhostRingTest, ::testing::ValuesIn(kGuests),

@@ -5,9 +5,9 @@
     perf/bench.py [--build DIR] [--rows REGEX] [--quick] [--list]
     perf/bench.py [--build DIR] --publish
 
-Prints one line a figure and writes the same to DIR/bench.json. Exit status 0 when every row was measured,
-whatever it found; 1 when one could not be. --publish measures nothing: it writes the last measurement to
-docs/performance.md.
+Prints one line a figure and writes the same to DIR/bench.json, as each row ends: a run that is stopped leaves
+those that it measured. Exit status 0 when every row was measured, whatever it found; 1 when one could not be.
+--publish measures nothing: it writes the last measurement to docs/performance.md.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def publish_last(build: Path) -> int:
     except (OSError, ValueError) as error:
         print(f"bench: nothing to publish ({error}): run `make bench` first", file=sys.stderr)
         return 1
+    draw_plots(measured, build / "bench-plots")
     target = ROOT / "docs" / "performance.md"
     pictures = publish.take_plots(build / "bench-plots", ROOT / "docs" / "performance")
     target.write_text(publish.page(measured, on, pictures), encoding="utf-8")
@@ -107,21 +108,20 @@ def run(arguments: argparse.Namespace, build: Path) -> int:
     log = build / "bench.log"
     log.unlink(missing_ok=True)
     on = machine.describe()
-    measured: list[Figure] = []
+    as_json: list[dict[str, Any]] = []
     complete = True
     try:
         context = Context(build, directory, log, arguments.quick, say)
         for name, value in on.items():
             print(f"{name + ':':11}{value}")
-        for row in chosen:
+        for number, row in enumerate(chosen, 1):
             found, good = measure(row, context)
-            measured += found
+            as_json += [figure.to_json() for figure in found]
             complete = complete and good
+            write(build / "bench.json", as_json)
+            write(build / "bench-machine.json", {**on, "rows": f"{number} of {len(rows.ALL)}"})
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    as_json = [figure.to_json() for figure in measured]
-    write(build / "bench.json", as_json)
-    write(build / "bench-machine.json", on)
     draw_plots(as_json, build / "bench-plots")
     print()
     print(figures.line(figures.HEADER))

@@ -141,6 +141,9 @@ uint16_t VhostRing::pass(uint16_t n, bool& left, Move&& move) {
     const uint16_t vring = vring_;
     if (!is_known_) rte_vhost_get_vring_base(vid, vring, &next_, &used_);
     const auto entries = static_cast<uint16_t>(load(&available_[1], __ATOMIC_ACQUIRE) - next_);
+    // The guest polls it. The fence below waits for it, and would for all of the time that it
+    // takes.
+    if (entries != 0) rte_prefetch0_write(used_index_);
     uint16_t moved = 0;
     bool call = false;
     // More than the ring has is a lie: by the library's refusal the queue is judged.
@@ -212,8 +215,11 @@ uint16_t VhostRing::take(rte_mempool* pool, rte_mbuf** packets, uint16_t n) {
 uint16_t VhostRing::give(rte_mbuf* const* packets, uint16_t n) {
     std::array<Buffer, kBurstSize> buffers;
     uint16_t count = 0;
-    for (; count < n && find(count, kWritable, buffers[count]); ++count)
+    // A guest's driver aligns the frame to lines, so that the header has one of its own before it.
+    for (; count < n && find(count, kWritable, buffers[count]); ++count) {
         rte_prefetch0_write(buffers[count].at);
+        rte_prefetch0_write(buffers[count].at + kCacheLine);
+    }
     uint16_t given = 0;
     for (; given < count; ++given) {
         const Buffer& buffer = buffers[given];

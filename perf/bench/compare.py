@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from typing import Callable, Mapping
 
 from .context import Context
@@ -15,7 +16,8 @@ from .traffic import Sample
 SATURATED_PERCENT = 95
 # A sample that was taken while the host had the two cores far apart is taken again, so often at most.
 TRIES = 5
-PATIENCE = 20.0  # seconds that are waited for the cores to come together
+PATIENCE = 20.0  # seconds that a sample waits for the cores to come together
+BUDGET = 120.0   # seconds that the waiting and the samples taken in vain may cost one comparison
 
 
 class Comparison:
@@ -26,6 +28,7 @@ class Comparison:
         self._samples: dict[str, list[Sample]] = {name: [] for name in takes}
         self._problems: dict[str, str] = {}
         self._far = 0  # samples that were kept all the same
+        self._budget = BUDGET
         for number in range(rounds):
             for name, take in takes.items():
                 if name not in self._problems:
@@ -46,13 +49,19 @@ class Comparison:
                     f"{sample.cycles:.0f} cycles/packet, busy {sample.busy_percent:.0f} %")
 
     def _take_near(self, context: Context, title: str, take: Callable[[], Sample]) -> Sample:
-        """With the two cores near to each other before and after it; the last of TRIES if they never were."""
+        """With the two cores near to each other before and after it; the last one if they never were."""
         for _ in range(TRIES):
-            before = context.cores_are_near(PATIENCE)
+            start = time.monotonic()
+            before = context.cores_are_near(max(0.0, min(PATIENCE, self._budget)))
+            waited = time.monotonic() - start
             sample = take()
             if context.cores_are_near() and before:
+                self._budget -= waited
                 return sample
+            self._budget -= time.monotonic() - start
             context.say(f"{title}: the host had moved the cores apart ({sample.cycles:.0f} cycles/packet)")
+            if self._budget <= 0:
+                break
         self._far += 1
         return sample
 

@@ -62,6 +62,13 @@ def test_cores_that_stay_apart_are_said_to():
     assert got.over_by_rate("x", "ours", "theirs").note == "by rate; 2 samples of the row with the cores apart"
 
 
+def test_waiting_for_the_cores_has_an_end(monkeypatch):
+    monkeypatch.setattr("bench.compare.BUDGET", 0)
+    context = Quiet(lambda: False)
+    got = Comparison(context, 3, {"ours": lambda: sample(6, 400, 99)})
+    assert len(got.samples("ours")) == 3 and len(context.said) == 6  # each once in vain, and kept
+
+
 def test_a_peer_that_cannot_run_is_left_out():
     tried = []
 

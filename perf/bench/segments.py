@@ -62,7 +62,7 @@ def _sample(context: Context, sends: str, tunnel: bool, more: Sequence[object] =
 
 def tunnels(context: Context) -> list[Figure]:
     """Cycles a packet into and out of a tunnel of one segment, over the same inner packets routed plainly."""
-    got = Comparison(context, context.runs(9, 2), {
+    got = Comparison(context, context.runs(15, 2), {
         "plain, from the VM": lambda: _sample(context, "vm", False),
         "into a tunnel": lambda: _sample(context, "vm", True),
         "plain, from the uplink": lambda: _sample(context, "wire", False),

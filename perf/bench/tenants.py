@@ -50,7 +50,7 @@ def vrfs(context: Context) -> list[Figure]:
         context.say(f"{held:,} routes of {VRFS:,} VRFs in {seconds:.1f} s, {used:.0f} MB")
         router.stop()
     ratios: dict[str, list[float]] = {"ipv4": [], "ipv6": []}
-    for _ in range(context.runs(5, 2)):
+    for _ in range(context.runs(15, 2)):
         for family, values in ratios.items():
             one, many = (found["items_per_second"] for found in micro(
                 "taskset", "-c", context.worker_core, context.program("fib_bench"),

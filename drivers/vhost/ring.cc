@@ -22,6 +22,7 @@ struct VhostRing::Descriptor {
     uint64_t address;
     uint64_t rest;  // bytes (32), flags (16), next (16)
 };
+static_assert(std::endian::native == std::endian::little);
 struct VhostRing::Used {
     uint32_t head;
     uint32_t bytes;  // written
@@ -141,8 +142,7 @@ uint16_t VhostRing::pass(uint16_t n, bool& left, Move&& move) {
     const uint16_t vring = vring_;
     if (!is_known_) rte_vhost_get_vring_base(vid, vring, &next_, &used_);
     const auto entries = static_cast<uint16_t>(load(&available_[1], __ATOMIC_ACQUIRE) - next_);
-    // The guest polls it. The fence below waits for it, and would for all of the time that it
-    // takes.
+    // The guest polls it, so that the line is the guest's. The fence below waits for its coming.
     if (entries != 0) rte_prefetch0_write(used_index_);
     uint16_t moved = 0;
     bool call = false;

@@ -111,4 +111,23 @@ inline void for_each_packet(uint32_t mask, F&& f) {
         f(static_cast<unsigned>(std::countr_zero(mask)));
 }
 
+// The same in twice the code, for stages that have something to do with nearly every packet: a
+// burst without gaps becomes a plain loop.
+template <typename F>
+inline void for_nearly_each_packet(uint32_t mask, F&& f) {
+    if ((mask & (mask + 1)) != 0) return for_each_packet(mask, f);
+    const auto n = static_cast<unsigned>(std::popcount(mask));
+    for (unsigned i = 0; i < n; ++i)
+        f(i);
+}
+
+// The packets of `mask` that leave by this port.
+inline uint32_t leading_to(const Burst& burst, uint32_t mask, PortId out) {
+    uint32_t found = 0;
+    for_nearly_each_packet(mask, [&](unsigned i) {
+        found |= static_cast<uint32_t>(burst.meta[i].out_port == out) << i;
+    });
+    return found;
+}
+
 }  // namespace slash32

@@ -35,7 +35,7 @@ namespace slash32 {
 struct FlowScratch {
     std::array<FlowKey, kBurstSize> keys;
     std::array<uint64_t, kBurstSize> hashes;        // of the keys
-    std::array<FlowRef, kBurstSize> found;          // by key, of those looked up
+    std::array<FlowRef, kBurstSize> guesses;        // by hash, of those looked up
     std::array<FragmentHead, kBurstSize> heads;     // of later parts of fragmented packets
     std::array<PolicyVerdict, kBurstSize> egress;   // of the source port's policy
     std::array<PolicyVerdict, kBurstSize> ingress;  // of the destination port's

@@ -113,7 +113,7 @@ uint32_t addressed_to_us(const Burst& burst, uint32_t mask) {
     const PortConfig& in = *burst.in;
     const uint64_t own = own_bits(in, Family{});
     uint32_t found = 0;
-    for_each_packet(mask, [&](unsigned i) {
+    for_nearly_each_packet(mask, [&](unsigned i) {
         const auto& ip = *reinterpret_cast<const typename Family::Header*>(burst.meta[i].l3);
         const auto destination = Family::destination(ip);
         if ((own & bit_of(destination)) == 0) [[likely]]

@@ -13,16 +13,25 @@
 namespace slash32 {
 namespace {
 
+// The keys of packets of one family as they are, and their hashes, right but for ICMP.
+template <typename Header>
+void gather_family(FlowScratch& scratch, const FlowHasher hasher, const Burst& burst,
+                   uint32_t mask) {
+    const uint32_t origin = flow_origin(*burst.in, VrfId{0});
+    for_nearly_each_packet(mask, [&](unsigned i) {
+        const uint32_t where = origin | uint32_t{burst.vrfs[i].value()} << 8;
+        make_flow_key<Header>(burst.meta[i], where, scratch.keys[i]);
+        scratch.hashes[i] = hasher.prepare_ported(scratch.keys[i]);
+    });
+}
+
 // Returns the mask of ICMP errors; leaves those out of `mask` that no flow can have.
 uint32_t gather_keys(WorkerContext& context, Burst& burst, uint32_t& mask) {
     const FlowHasher hasher = context.flows.hasher();
-    const uint32_t origin = flow_origin(*burst.in, VrfId{0});
+    gather_family<Ipv4Header>(context.scratch, hasher, burst, mask & burst.ipv4);
+    gather_family<Ipv6Header>(context.scratch, hasher, burst, mask & burst.ipv6);
     FlowKey* keys = context.scratch.keys.data();
     uint64_t* hashes = context.scratch.hashes.data();
-    for_each_packet(mask, [&](unsigned i) {
-        make_flow_key(burst.meta[i], origin | uint32_t{burst.vrfs[i].value()} << 8, keys[i]);
-        hashes[i] = hasher.prepare_ported(keys[i]);
-    });
     uint32_t errors = 0;
     for_each_packet(mask & burst.icmp, [&](unsigned i) {
         if (!is_icmp_error(burst.meta[i])) {
@@ -61,12 +70,9 @@ void find_flows(WorkerContext& context, Burst& burst) {
     uint32_t mask = burst.live;
     const uint32_t errors = gather_keys(context, burst, mask);
     if (context.flows.enabled()) {
-        context.flows.lookup_bulk(mask, scratch.keys.data(), scratch.hashes.data(),
-                                  scratch.found.data());
+        context.flows.guess_bulk(mask, scratch.hashes.data(), scratch.guesses.data());
         ride_flows(context, burst, mask & ~errors);
-        for_each_packet(mask & errors, [&](unsigned i) {
-            if (scratch.found[i]) ride_flow_as_error(context, burst, i, scratch.found[i]);
-        });
+        for_each_packet(mask & errors, [&](unsigned i) { ride_flow_as_error(context, burst, i); });
     }
     // Behind this stage a key is the packet's own.
     for_each_packet(errors & burst.miss, [&](unsigned i) {

@@ -90,7 +90,7 @@ NextHopId find_route(const WorkerContext& context, const FlowKey& key) {
 }
 
 // Does the route still lead where the answers come from?
-bool route_holds(const WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
+bool route_holds(const WorkerContext& context, const PacketMeta& meta, FlowRef flow) {
     FlowDirection& forward = flow.forward();
     const auto relaxed = std::memory_order_relaxed;
     const uint32_t routes =
@@ -113,8 +113,7 @@ bool route_holds(const WorkerContext& context, const PacketMeta& meta, const Flo
 }
 
 // Something has changed: does the flow hold all the same?
-[[gnu::noinline]] Holds judge_anew(WorkerContext& context, const PacketMeta& meta,
-                                   const FlowRef& flow) {
+[[gnu::noinline]] Holds judge_anew(WorkerContext& context, const PacketMeta& meta, FlowRef flow) {
     FlowDirection& forward = flow.forward();
     if (is_over(flow.entry())) return Holds::kNo;
     if (const Holds holds = filters_hold(context, flow.entry()); holds != Holds::kYes) return holds;
@@ -123,21 +122,26 @@ bool route_holds(const WorkerContext& context, const PacketMeta& meta, const Flo
     return Holds::kYes;
 }
 
+FlowRef flow_of(const WorkerContext& context, unsigned i) {
+    const FlowScratch& scratch = context.scratch;
+    return context.flows.confirm(scratch.guesses[i], scratch.keys[i], scratch.hashes[i]);
+}
+
 // Has nothing changed that the flow was decided by, or does it hold all the same?
-inline Holds flow_holds(WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
+inline Holds flow_holds(WorkerContext& context, const PacketMeta& meta, FlowRef flow) {
     if (flow.forward().epoch.load(std::memory_order_relaxed) == context.scratch.epoch) [[likely]]
         return Holds::kYes;
     return judge_anew(context, meta, flow);
 }
 
 // Tells the table of a transition that this worker has made.
-void note(WorkerContext& context, const FlowRef& flow, const TrackResult& result) {
+void note(WorkerContext& context, FlowRef flow, const TrackResult& result) {
     if (result.before != result.after)
         context.flows.status_changed(flow.entry(), result.before, result.after, context.seconds);
 }
 
 // Does a flow that a filter lets through no more stay all the same?
-bool keep_cut(WorkerContext& context, const PacketMeta& meta, const FlowRef& flow) {
+bool keep_cut(WorkerContext& context, const PacketMeta& meta, FlowRef flow) {
     const TrackResult result = cut(meta, flow.entry());
     if (result.verdict != TrackVerdict::kAccept) return false;
     note(context, flow, result);
@@ -146,8 +150,7 @@ bool keep_cut(WorkerContext& context, const PacketMeta& meta, const FlowRef& flo
 }
 
 // A packet of a flow that does not hold. The opener's goes on and meets the filter that refuses it.
-void refuse_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow,
-                 Holds holds) {
+void refuse_flow(WorkerContext& context, Burst& burst, unsigned i, FlowRef flow, Holds holds) {
     if (holds == Holds::kNo || !keep_cut(context, burst.meta[i], flow)) {
         context.flows.kill(flow.entry());
         return;
@@ -164,25 +167,27 @@ void refuse_flow(WorkerContext& context, Burst& burst, unsigned i, const FlowRef
          egress ? DropReason::kDeniedEgress : DropReason::kDeniedIngress);
 }
 
-bool is_tracked(const PacketMeta& meta, const FlowRef& flow) {
+bool is_tracked(const PacketMeta& meta, FlowRef flow) {
     if (meta.protocol == kProtoTcp || meta.protocol == kProtoSctp) return !meta.has(kLaterFragment);
     // For the others it only matters that there was an answer.
     return flow.direction() == 1 &&
            (flow.forward().marks.load(std::memory_order_relaxed) & kFlowAnswered) == 0;
 }
 
-// The packets that ride a flow. Gathered here, since the masks of a burst lie in memory.
+// The packets of `mask` that ride a flow: all but those left out. Gathered here, since the masks of
+// a burst lie in memory.
 class Rode {
   public:
+    explicit Rode(uint32_t mask) : packets_(mask) {}
+
+    void leave_out(unsigned i) { packets_ &= ~(1u << i); }
     void take_next_hop(PacketMeta& meta, unsigned i, const FlowDirection& forward) {
-        const uint32_t bit = 1u << i;
         meta.next_hop = NextHopId{forward.next_hop.load(std::memory_order_relaxed)};
-        packets_ |= bit;
         const uint32_t marks = forward.marks.load(std::memory_order_relaxed);
         if ((marks & (kFlowJudgeEgress | kFlowJudgeIngress)) == 0) [[likely]]
             return;
-        if ((marks & kFlowJudgeEgress) != 0) judge_egress_ |= bit;
-        if ((marks & kFlowJudgeIngress) != 0) judge_ingress_ |= bit;
+        if ((marks & kFlowJudgeEgress) != 0) judge_egress_ |= 1u << i;
+        if ((marks & kFlowJudgeIngress) != 0) judge_ingress_ |= 1u << i;
     }
     void apply(Burst& burst) const {
         burst.miss &= ~packets_;
@@ -192,18 +197,18 @@ class Rode {
     }
 
   private:
-    uint32_t packets_ = 0;
+    uint32_t packets_;
     uint32_t judge_egress_ = 0;
     uint32_t judge_ingress_ = 0;
 };
 
-void take_next_hop(Burst& burst, unsigned i, const FlowRef& flow) {
-    Rode rode;
+void take_next_hop(Burst& burst, unsigned i, FlowRef flow) {
+    Rode rode(1u << i);
     rode.take_next_hop(burst.meta[i], i, flow.forward());
     rode.apply(burst);
 }
 
-void refresh(const WorkerContext& context, const FlowRef& flow) {
+void refresh(const WorkerContext& context, FlowRef flow) {
     std::atomic<uint32_t>& last_seen = flow.forward().last_seen;
     if (last_seen.load(std::memory_order_relaxed) != context.seconds)
         last_seen.store(context.seconds, std::memory_order_relaxed);
@@ -211,7 +216,7 @@ void refresh(const WorkerContext& context, const FlowRef& flow) {
 
 // A packet that may move its connection from one state to another.
 [[gnu::noinline]] void ride_tracked(WorkerContext& context, Burst& burst, unsigned i,
-                                    const FlowRef& flow) {
+                                    FlowRef flow) {
     if (is_over(flow.entry())) return;
     const TrackResult result = track(burst.meta[i], flow.direction(), context.seconds,
                                      context.flows.limits(), flow.entry());
@@ -263,22 +268,29 @@ uint32_t answer_marks(bool egress_lets_through, bool ingress_lets_through) {
 }
 
 void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
-    Rode rode;
-    for_each_packet(mask, [&](unsigned i) {
-        const FlowRef flow = context.scratch.found[i];  // a copy: the stores below cannot change it
-        if (!flow) return;
-        if (const Holds holds = flow_holds(context, burst.meta[i], flow); holds != Holds::kYes)
-            [[unlikely]]
+    Rode rode(mask);
+    for_nearly_each_packet(mask, [&](unsigned i) {
+        PacketMeta& meta = burst.meta[i];
+        const FlowRef flow = flow_of(context, i);
+        if (!flow) return rode.leave_out(i);
+        if (const Holds holds = flow_holds(context, meta, flow); holds != Holds::kYes)
+            [[unlikely]] {
+            rode.leave_out(i);
             return refuse_flow(context, burst, i, flow, holds);
-        if (is_tracked(burst.meta[i], flow)) return ride_tracked(context, burst, i, flow);
+        }
+        if (is_tracked(meta, flow)) {
+            rode.leave_out(i);
+            return ride_tracked(context, burst, i, flow);
+        }
         refresh(context, flow);
-        rode.take_next_hop(burst.meta[i], i, flow.forward());
+        rode.take_next_hop(meta, i, flow.forward());
     });
     rode.apply(burst);
 }
 
-void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i, const FlowRef& flow) {
-    if (flow_holds(context, burst.meta[i], flow) == Holds::kYes && !is_over(flow.entry()))
+void ride_flow_as_error(WorkerContext& context, Burst& burst, unsigned i) {
+    const FlowRef flow = flow_of(context, i);
+    if (flow && flow_holds(context, burst.meta[i], flow) == Holds::kYes && !is_over(flow.entry()))
         take_next_hop(burst, i, flow);
 }
 

@@ -24,13 +24,13 @@ bool lets_answers_through(const PortConfig&, const PolicyVerdict&);
 // The marks of a flow's direction 1: which ends must be asked about its answers.
 uint32_t answer_marks(bool egress_lets_through, bool ingress_lets_through);
 
-// Puts each packet of `mask` on the flow that its key has led to, if any (scratch.found): checks
-// that the flow still holds, tracks, and takes the next hop from it. Drops the packet where it fits
-// no state; leaves it a miss where the flow is over, or becomes so by what has changed or by the
-// packet itself. REQUIRES: context.scratch is of this burst.
+// Puts each packet of `mask` on the flow of its key, if there is one: checks that it still holds,
+// tracks, and takes the next hop from it. Drops the packet where it fits no state; leaves it a miss
+// where the flow is over, or becomes so by what has changed or by the packet itself. REQUIRES:
+// context.scratch is of this burst.
 void ride_flows(WorkerContext&, Burst&, uint32_t mask);
 
 // An ICMP error about a packet of the flow, on its way back. It changes nothing of the flow.
-void ride_flow_as_error(WorkerContext&, Burst&, unsigned i, const FlowRef&);
+void ride_flow_as_error(WorkerContext&, Burst&, unsigned i);
 
 }  // namespace slash32

@@ -88,7 +88,7 @@ std::optional<DropReason> make(WorkerContext& context, Burst& burst, unsigned i,
         case FlowTable::Linked::kExists:
             // Made by the packet before, or by another worker meanwhile.
             flows.give_back(*entry);
-            context.scratch.found[i] = other;
+            context.scratch.guesses[i] = other;
             ride_flows(context, burst, 1u << i);
             return {};
         case FlowTable::Linked::kClash:

@@ -3,7 +3,8 @@
 //
 // A checksum that the sender left open and a large segment are passed on as requests where the
 // receiver takes them, and otherwise filled and cut here, at the last moment. Packets for a port
-// that is down are dropped before any of that work.
+// that is down are dropped before any of that work. What asks for nothing is left as it is: nobody
+// but this stage sets flags that a sending driver reads.
 #include "dp/packet/checksum.h"
 #include "dp/packet/fragment.h"
 #include "dp/packet/nd.h"
@@ -131,28 +132,23 @@ const TxPort* ready_port(const WorkerContext& context, PortId out) {
 }  // namespace
 
 void resolve_offloads(WorkerContext& context, Burst& burst) {
-    // Most bursts lead to one port.
-    PortId out = kNoPort;
-    const TxPort* tx = nullptr;
-    unsigned ports = 0;  // or more: a port may come up again
-    for_each_packet(burst.tx, [&](unsigned i) {
-        if (burst.meta[i].out_port != out) {
-            out = burst.meta[i].out_port;
-            tx = ready_port(context, out);
-            ++ports;
+    unsigned ports = 0;  // that the packets go to
+    for (uint32_t left = burst.tx; left != 0; ++ports) {
+        const PortId out = burst.meta[std::countr_zero(left)].out_port;
+        const uint32_t mask = leading_to(burst, left, out);
+        left &= ~mask;
+        const TxPort* tx = ready_port(context, out);
+        if (tx == nullptr) {
+            drop_all(context, burst, mask, DropReason::kPortDown);
+            continue;
         }
-        if (tx == nullptr) [[unlikely]] {
-            return drop(context, burst, i, DropReason::kPortDown);
-        }
-        if ((burst.offload >> i & 1) != 0) {
+        for_each_packet(mask & burst.offload, [&](unsigned i) {
             uint32_t offloads = tx->offloads.load(std::memory_order_relaxed);
             // What is in a tunnel no device fills or cuts.
             if ((burst.tunnel >> i & 1) != 0) offloads &= kTxMultiSegment;
             resolve(context, burst, i, offloads);
-        } else {
-            burst.packets[i]->ol_flags &= kMbufNature;
-        }
-    });
+        });
+    }
     burst.one_port = ports == 1;
 }
 

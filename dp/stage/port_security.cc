@@ -49,19 +49,21 @@ uint32_t usual_sources(const Burst& burst, uint32_t mask) {
         if (pair.prefix.address.is_ipv4() != kIpv4) continue;
         const uint64_t mac = pair.mac.number();
         const PrefixMatch<Address> prefix(pair.prefix);
-        for_each_packet(left, [&](unsigned i) {
-            const PacketMeta& meta = burst.meta[i];
+        const auto is_usual = [&](const PacketMeta& meta) {
             const auto& ip = *reinterpret_cast<const Header*>(meta.l3);
-            if (ethernet_before(meta).source.number() != mac) return;
-            if (!prefix.covers(source_of(ip))) return;
-            if (meta.protocol == kProtoUdp && meta.l4_length != 0) {
-                uint32_t ports;
-                std::memcpy(&ports, meta.l3 + meta.l3_length, sizeof ports);
-                if (ports == served) [[unlikely]]
-                    return;
-            }
-            left &= ~(1u << i);
+            if (ethernet_before(meta).source.number() != mac) return false;
+            if (!prefix.covers(source_of(ip))) return false;
+            if (meta.protocol != kProtoUdp || meta.l4_length == 0) return true;
+            uint32_t ports;
+            std::memcpy(&ports, meta.l3 + meta.l3_length, sizeof ports);
+            return ports != served;
+        };
+        uint32_t others = 0;
+        for_nearly_each_packet(left, [&](unsigned i) {
+            if (!is_usual(burst.meta[i])) [[unlikely]]
+                others |= 1u << i;
         });
+        left = others;
     }
     return mask & ~left;
 }

@@ -64,14 +64,15 @@ bool fit_mtu(WorkerContext& context, Burst& burst, unsigned i, uint16_t mtu) {
 // Returns the mask of those that are ready to be sent.
 template <typename Header>
 uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
-    uint32_t ready = 0;
+    uint32_t refused = 0;
     // Most packets go where the one before goes.
     NextHopId last = kNoNextHop;
     const Adjacency* adjacency = &context.adjacency(last);
-    for_each_packet(mask, [&](unsigned i) {
+    for_nearly_each_packet(mask, [&](unsigned i) {
         const PacketMeta& meta = burst.meta[i];
         auto& ip = *reinterpret_cast<Header*>(meta.l3);
         if (hop_limit_of(ip) <= 1) [[unlikely]] {
+            refused |= 1u << i;
             return drop_with_error(context, burst, i, DropReason::kHopLimit, IcmpError::kHopLimit);
         }
         if (meta.next_hop != last) {
@@ -79,13 +80,15 @@ uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
             adjacency = &context.adjacency(last);
         }
         if (length_on_link(burst, i) > adjacency->mtu) [[unlikely]] {
-            if (!fit_mtu(context, burst, i, adjacency->mtu)) return;
+            if (!fit_mtu(context, burst, i, adjacency->mtu)) {
+                refused |= 1u << i;
+                return;
+            }
         }
         decrement_hop_limit(ip);
         set_macs(ethernet_before(meta), *adjacency);
-        ready |= 1u << i;
     });
-    return ready;
+    return mask & ~refused;
 }
 
 }  // namespace

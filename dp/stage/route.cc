@@ -158,7 +158,7 @@ void route(WorkerContext& context, Burst& burst) {
     NextHopId last{UINT32_MAX};  // none's
     NextHopId underlay;          // of its tunnel, kNoNextHop: it is none
     PortId port;
-    for_each_packet(burst.live, [&](unsigned i) {
+    for_nearly_each_packet(burst.live, [&](unsigned i) {
         PacketMeta& meta = burst.meta[i];
         if (meta.next_hop == last) {
             if (underlay != kNoNextHop) enter_tunnel(context, burst, i, underlay);

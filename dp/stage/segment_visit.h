@@ -32,7 +32,8 @@ struct Decapsulated {
 
 // The packet has come to a segment, where the routes lead to `hop`, and goes on from segment to
 // segment of this node. It is left live with another destination, or in `inner`, or has left.
-void visit_segments(WorkerContext&, Burst&, unsigned i, NextHopId hop, Decapsulated& inner);
+[[gnu::noinline]] void visit_segments(WorkerContext&, Burst&, unsigned i, NextHopId hop,
+                                      Decapsulated& inner);
 
 inline bool carries(const LocalSid& sid, uint8_t protocol) {
     switch (sid.behavior) {
@@ -64,16 +65,23 @@ inline void steer(WorkerContext& context, Burst& burst, unsigned i, NextHopId ho
     burst.steered |= 1u << i;
 }
 
-// Takes the outer headers off. The Ethernet header stands before the inner packet then.
-inline void strip_outer(rte_mbuf* packet, const PacketMeta& meta) {
-    // Straight from one place to the other, an IPv6 header apart: a copy on the stack would be read
-    // back in other words than it was written in, which stalls the core.
-    const EthernetHeader& outer = ethernet_before(meta);
-    auto* ethernet = reinterpret_cast<EthernetHeader*>(rte_pktmbuf_adj(packet, meta.l3_length));
-    std::memcpy(ethernet, &outer, sizeof outer);
-    ethernet->type = meta.protocol == kProtoIpv4 ? kEtherIpv4 : kEtherIpv6;
+// Puts the Ethernet header `before` the outer headers before the inner packet, a payload of
+// `protocol`; what is between them, an IPv6 header at least, is to be cut off.
+inline void frame_inner(rte_mbuf* packet, const EthernetHeader& before, uint8_t* inner,
+                        uint8_t protocol) {
+    // Straight from one place to the other: a copy on the stack would be read back in other words
+    // than it was written in, which stalls the core.
+    auto* ethernet = reinterpret_cast<EthernetHeader*>(inner - sizeof before);
+    std::memcpy(ethernet, &before, sizeof before);
+    ethernet->type = protocol == kProtoIpv4 ? kEtherIpv4 : kEtherIpv6;
     // What the device has found out is of the outer headers, or said to be.
     packet->ol_flags &= ~(RTE_MBUF_F_RX_IP_CKSUM_MASK | RTE_MBUF_F_RX_L4_CKSUM_MASK);
+}
+
+// Takes the outer headers off. The Ethernet header stands before the inner packet then.
+inline void strip_outer(rte_mbuf* packet, const PacketMeta& meta) {
+    frame_inner(packet, ethernet_before(meta), meta.l3 + meta.l3_length, meta.protocol);
+    rte_pktmbuf_adj(packet, meta.l3_length);
 }
 
 }  // namespace slash32

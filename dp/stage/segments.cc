@@ -84,8 +84,8 @@ class Run {
         return hop_ != kNone && same_32_bytes(&ipv6_of(meta).source, way_.data());
     }
 
-    // The next packets are like this one.
-    void begin(unsigned i) {
+    // The next packets are like this one. Apart, as all that is not done for each packet.
+    [[gnu::noinline]] void begin(unsigned i) {
         end_run();
         const Ipv6Header& ip = ipv6_of(burst_.meta[i]);
         // A copy: the header is written over when the packet has come out of the tunnel.
@@ -116,12 +116,13 @@ class Run {
         const uint8_t outer_class = traffic_class(PacketKind::kIpv6, meta.l3);
         const uint8_t inner_class = traffic_class(ipv4 ? PacketKind::kIpv4 : PacketKind::kIpv6, l3);
         if (((outer_class ^ inner_class) & kEcnMask) != 0) return false;
+        const EthernetHeader& before = ethernet_before(meta);
         // Written where it stays: a copy of what has just been written in words stalls the core.
-        const PacketMeta outer = meta;
         const uint32_t inner = ipv4 ? PlainParser::parse_ipv4(l3, length - kOuter, meta)
                                     : PlainParser::parse_ipv6(l3, length - kOuter, meta);
         if (inner == 0) return false;
-        strip_outer(packet, outer);
+        frame_inner(packet, before, l3, ipv4 ? kProtoIpv4 : kProtoIpv6);
+        packet->data_off = static_cast<uint16_t>(packet->data_off + kOuter);
         packet->pkt_len = packet->data_len = static_cast<uint16_t>(sizeof(EthernetHeader) + inner);
         meta.flags = kDecapsulated;
         burst_.vrfs[i] = end_->vrf;
@@ -173,7 +174,8 @@ void process_segments(WorkerContext& context, Burst& burst) {
         const PacketMeta& meta = burst.meta[i];
         if (!concerns_segments(*context.domain, meta)) return;
         if (!run.holds(meta)) run.begin(i);
-        if (!run.open(i)) visit_segments(context, burst, i, run.hop(), inner);
+        if (!run.open(i)) [[unlikely]]
+            visit_segments(context, burst, i, run.hop(), inner);
     });
     run.finish();
     if (inner.packets != 0) receive(context, burst, inner);

@@ -81,21 +81,13 @@ void send_group(WorkerContext& context, Burst& burst, uint32_t mask, TxPort& tx,
     if (count != 0) send(context, burst.in->id, tx, batch.data(), count, sent);
 }
 
-uint32_t same_destination(const Burst& burst, PortId out) {
-    uint32_t mask = 0;
-    for_each_packet(burst.tx, [&](unsigned i) {
-        mask |= static_cast<uint32_t>(burst.meta[i].out_port == out) << i;
-    });
-    return mask;
-}
-
 }  // namespace
 
 void transmit(WorkerContext& context, Burst& burst) {
     PortCounters& in = context.port_counters(burst.in->id);
     while (burst.tx != 0) {
         const PortId out = burst.meta[std::countr_zero(burst.tx)].out_port;
-        const uint32_t mask = burst.one_port ? burst.tx : same_destination(burst, out);
+        const uint32_t mask = burst.one_port ? burst.tx : leading_to(burst, burst.tx, out);
         const PortConfig* port = context.ports[out.value()];
         // The offload stage has dropped what leads to a port that is not ready; it may have become
         // so since, and then the driver takes nothing.

@@ -119,19 +119,24 @@ inline uint32_t flow_origin(const PortConfig& in, VrfId vrf) {
     return FlowKey::pack(ingress_class(in), vrf, 0);
 }
 
+inline FlowAddress flow_address(const Wire<Ip4>& address) {
+    return flow_address(address.get());
+}
+
 // The key of a packet from flow_origin() `where`, made in place: a copy made at once of what has
-// just been written in smaller pieces stalls the core. REQUIRES: meta is of a parsed IP packet.
+// just been written in smaller pieces stalls the core. REQUIRES: meta is of a parsed packet of the
+// header's family.
+template <typename Header>
 inline void make_flow_key(const PacketMeta& meta, uint32_t where, FlowKey& key) {
-    if (meta.kind == PacketKind::kIpv4) {
-        const auto& ip = *reinterpret_cast<const Ipv4Header*>(meta.l3);
-        key.source = flow_address(ip.source.get());
-        key.destination = flow_address(ip.destination.get());
-    } else {
-        const auto& ip = *reinterpret_cast<const Ipv6Header*>(meta.l3);
-        key.source = flow_address(ip.source);
-        key.destination = flow_address(ip.destination);
-    }
+    const auto& ip = *reinterpret_cast<const Header*>(meta.l3);
+    key.source = flow_address(ip.source);
+    key.destination = flow_address(ip.destination);
     key.set_ends(ports_of(meta), where | meta.protocol);
+}
+// The same of either family.
+inline void make_flow_key(const PacketMeta& meta, uint32_t where, FlowKey& key) {
+    if (meta.kind == PacketKind::kIpv4) return make_flow_key<Ipv4Header>(meta, where, key);
+    make_flow_key<Ipv6Header>(meta, where, key);
 }
 inline FlowKey flow_key(const PacketMeta& meta, const PortConfig& in, VrfId vrf) {
     FlowKey key;

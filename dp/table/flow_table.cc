@@ -2,8 +2,8 @@
 #include "dp/table/flow_table.h"
 
 #include "dp/base/assert.h"
+#include "dp/packet/burst.h"
 #include "dp/table/flow_bucket.h"
-#include "dp/table/flow_key.h"
 #include "dp/table/grace_period.h"
 
 #include <rte_pause.h>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr unsigned kLinkAttempts = 64;
 
-bool is_over(const FlowRef& flow) {
+bool is_over(FlowRef flow) {
     return slash32::is_over(flow.entry().first.status.load(std::memory_order_acquire).phase);
 }
 bool is_half_open(FlowPhase phase) {
@@ -81,20 +81,14 @@ FlowRef FlowTable::find(const FlowKey& key, const Place& place) const {
     return find_in(*place.second, place.tag, key);
 }
 
-FlowRef FlowTable::lookup(const FlowKey& key) const {
-    return find(key, place(hash(key)));
-}
-
-void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* hashes,
-                            FlowRef* found) const {
+// The first entry whose tag agrees: nearly always the flow, if there is one, and then the tag's
+// last bit tells the direction, but for a packet whose two ends are the same.
+void FlowTable::guess_bulk(uint32_t mask, const uint64_t* hashes, FlowRef* guesses) const {
     const FlowTables& tables = *shared_;
     const FlowBucket* const buckets = tables.buckets;
     FlowEntry* const entries = tables.entries;
     const uint32_t bucket_mask = tables.bucket_mask;
-    // The first entry whose tag agrees: nearly always the flow, if there is one, and then the tag's
-    // last bit tells the direction, but for a packet whose two ends are the same.
-    for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
-        const auto i = static_cast<unsigned>(std::countr_zero(lanes));
+    for_nearly_each_packet(mask, [&](unsigned i) {
         const FlowBucket& bucket = buckets[first_bucket(hashes[i], bucket_mask)];
         const uint16_t tag = flow_tag(hashes[i]);
         const unsigned match = match_tags(bucket, tag);
@@ -102,20 +96,15 @@ void FlowTable::lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* 
         // Pairs with the release of put_link(): the entry is complete.
         const uint32_t link = bucket.links[at].load(std::memory_order_acquire);
         if (match == 0 || link == 0) {
-            found[i] = {};
-            continue;
+            guesses[i] = {};
+            return;
         }
         const unsigned direction =
             (bucket.tags[at].load(std::memory_order_relaxed) ^ tag) & kTagDirection;
         const FlowRef flow(entries, link, direction);
         rte_prefetch0(&flow.forward());
-        found[i] = flow;
-    }
-    for (uint32_t lanes = mask; lanes != 0; lanes &= lanes - 1) {
-        const auto i = static_cast<unsigned>(std::countr_zero(lanes));
-        if (!found[i] || !same_key(found[i].forward().key, keys[i])) [[unlikely]]
-            found[i] = find(keys[i], place(hashes[i]));
-    }
+        guesses[i] = flow;
+    });
 }
 
 // Whether the port may have `flows` more, of its own share and of the table.
@@ -280,7 +269,7 @@ void FlowTable::unlink(const FlowEntry& entry) {
 }
 
 // Whether what stands at a key is over: then its place is free. The caller holds the lock.
-bool FlowTable::drop_dead(const FlowRef& found, const Place& place) {
+bool FlowTable::drop_dead(FlowRef found, const Place& place) {
     if (!is_over(found)) return false;
     const uint32_t link = link_of(found.entry());
     if (clear_link(*place.first, link)) return true;

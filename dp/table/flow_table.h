@@ -13,6 +13,7 @@
 #include "dp/abi/flow.h"
 #include "dp/base/limits.h"
 #include "dp/table/flow_hash.h"
+#include "dp/table/flow_key.h"
 
 #include <rte_prefetch.h>
 
@@ -44,7 +45,7 @@ class FlowRef {
     uintptr_t at_ = 0;
 };
 
-// Hashes keys for lookup_bulk(), and fetches their buckets meanwhile. A copy of what that needs: in
+// Hashes keys for guess_bulk(), and fetches their buckets meanwhile. A copy of what that needs: in
 // a loop that writes keys the compiler has to load it anew from where a key might be.
 class FlowHasher {
   public:
@@ -77,11 +78,16 @@ class FlowTable {
     const FlowLimits& limits() const { return shared_->limits; }
 
     FlowHasher hasher() const { return enabled() ? FlowHasher(*shared_) : FlowHasher(); }
-    // Looks up the lanes of `mask`; others are neither read nor written. Several lookups are in
-    // flight at once. `hashes` are what hasher() made of the keys.
-    void lookup_bulk(uint32_t mask, const FlowKey* keys, const uint64_t* hashes,
-                     FlowRef* found) const;
-    FlowRef lookup(const FlowKey& key) const;
+    // A lookup in two halves, between which the flow is fetched. Guesses for the lanes of `mask`;
+    // others are neither read nor written. `hashes` are what hasher() made of the keys.
+    void guess_bulk(uint32_t mask, const uint64_t* hashes, FlowRef* guesses) const;
+    // The flow of the key, or none, whatever the guess has been.
+    FlowRef confirm(FlowRef guess, const FlowKey& key, uint64_t hash) const {
+        if (guess && same_key(guess.forward().key, key)) [[likely]]
+            return guess;
+        return find(key, place(hash));
+    }
+    FlowRef lookup(const FlowKey& key) const { return confirm({}, key, hash(key)); }
 
     // An entry for a new flow, charged to a port: taken from the free ones, after an embryonic flow
     // was evicted where a limit has been reached. nullptr and the reason where none is to be had.
@@ -135,7 +141,8 @@ class FlowTable {
     };
     Place place(uint64_t hash) const;
     uint64_t hash(const FlowKey& key) const { return hash_key(key, shared_->seed); }
-    FlowRef find(const FlowKey& key, const Place& place) const;
+    // Apart, so that confirm() is short.
+    [[gnu::noinline]] FlowRef find(const FlowKey& key, const Place& place) const;
     FlowRef find_in(const FlowBucket& bucket, uint16_t tag, const FlowKey& key) const;
     bool fits_share(PortId charged, uint32_t flows) const;
     bool fits_table(uint32_t flows) const;
@@ -143,7 +150,7 @@ class FlowTable {
     bool put(const FlowEntry& entry, const Place& at);
     void unlink(const FlowEntry& entry);
     Linked link_locked(FlowEntry& entry, const Place& at, FlowRef& other);
-    bool drop_dead(const FlowRef& found, const Place& place);
+    bool drop_dead(FlowRef found, const Place& place);
     void take_out(FlowEntry& entry, FlowStatus last);
     bool end(FlowEntry& entry, bool only_evictable);
     bool evict_for(PortId charged, bool anybody);

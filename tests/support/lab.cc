@@ -128,7 +128,7 @@ uint16_t record(TxPort& port, WorkerId, rte_mbuf** packets, uint16_t n) {
         if (fake.sink != nullptr) {
             fake.sink->push_back(Output{.port = fake.port,
                                         .bytes = bytes_of(packet),
-                                        .tx_flags = packet->ol_flags,
+                                        .tx_flags = packet->ol_flags & RTE_MBUF_F_TX_OFFLOAD_MASK,
                                         .l2_length = static_cast<uint16_t>(packet->l2_len),
                                         .l3_length = static_cast<uint16_t>(packet->l3_len),
                                         .l4_length = static_cast<uint16_t>(packet->l4_len),

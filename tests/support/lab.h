@@ -86,7 +86,7 @@ struct Input {
 struct Output {
     PortId port;
     Bytes bytes;
-    uint64_t tx_flags = 0;
+    uint64_t tx_flags = 0;  // what it asks of the sending driver
     uint16_t l2_length = 0;
     uint16_t l3_length = 0;
     uint16_t l4_length = 0;

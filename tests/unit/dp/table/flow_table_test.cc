@@ -149,13 +149,14 @@ TEST_F(FlowTableTest, TellsDirectionsApartWhoseEndsAreTheSame) {
     ASSERT_EQ(made.linked, FlowTable::Linked::kYes);
     const std::array<FlowKey, 2> keys{key, back};
     std::array<uint64_t, 2> hashes{};
-    std::array<FlowRef, 2> found;
+    std::array<FlowRef, 2> guesses;
     for (unsigned i = 0; i < 2; ++i)
         hashes[i] = table().hasher().prepare(keys[i]);
-    table().lookup_bulk(3, keys.data(), hashes.data(), found.data());
+    table().guess_bulk(3, hashes.data(), guesses.data());
     for (unsigned i = 0; i < 2; ++i) {
-        EXPECT_EQ(entry_of(found[i]), made.entry);
-        EXPECT_EQ(found[i].direction(), i);
+        const FlowRef found = table().confirm(guesses[i], keys[i], hashes[i]);
+        EXPECT_EQ(entry_of(found), made.entry);
+        EXPECT_EQ(found.direction(), i);
     }
 }
 
@@ -225,7 +226,7 @@ TEST_F(FlowTableTest, DoesNotFindWhatDiffersInAnything) {
 TEST_F(FlowTableTest, BulkIsSingleAndLeavesOtherLanesAlone) {
     std::array<FlowKey, kBurstSize> keys;
     std::array<uint64_t, kBurstSize> hashes;
-    std::array<FlowRef, kBurstSize> found;
+    std::array<FlowRef, kBurstSize> guesses;
     const FlowRef untouched(shared().entries, 100, 1);
     for (uint32_t i = 0; i < kBurstSize; ++i) {
         keys[i] = key_of(i);
@@ -233,14 +234,38 @@ TEST_F(FlowTableTest, BulkIsSingleAndLeavesOtherLanesAlone) {
         if (i % 3 != 0) {
             ASSERT_TRUE(make(i).entry);
         }
-        found[i] = untouched;
+        guesses[i] = untouched;
     }
     constexpr uint32_t kMask = 0x0ff0f0f3;
-    table().lookup_bulk(kMask, keys.data(), hashes.data(), found.data());
+    table().guess_bulk(kMask, hashes.data(), guesses.data());
+    unsigned hits = 0;
     for (uint32_t i = 0; i < kBurstSize; ++i) {
-        const FlowRef expected = (kMask >> i & 1) == 0 ? untouched : table().lookup(keys[i]);
-        EXPECT_EQ(entry_of(found[i]), entry_of(expected));
+        if ((kMask >> i & 1) == 0) {
+            EXPECT_EQ(entry_of(guesses[i]), entry_of(untouched));
+            continue;
+        }
+        const FlowRef found = table().confirm(guesses[i], keys[i], hashes[i]);
+        EXPECT_EQ(entry_of(found), entry_of(table().lookup(keys[i])));
+        hits += static_cast<bool>(found);
     }
+    EXPECT_GT(hits, 0u);
+}
+
+// A guess is by 16 bits of a hash, and may be any flow.
+TEST_F(FlowTableTest, ConfirmsNoFlowButTheKeys) {
+    const Made made = make(1);
+    const Made other = make(2);
+    ASSERT_TRUE(made.entry);
+    ASSERT_TRUE(other.entry);
+    const FlowRef wrong = table().lookup(key_of(2));
+    const FlowRef back = table().lookup(reverse_key(key_of(1), PortId{8}));
+    const uint64_t hash = table().hasher().prepare(key_of(1));
+    for (const FlowRef guess : {FlowRef(), wrong, back}) {
+        const FlowRef found = table().confirm(guess, key_of(1), hash);
+        EXPECT_EQ(entry_of(found), made.entry);
+        EXPECT_EQ(found.direction(), 0u);
+    }
+    EXPECT_FALSE(table().confirm(wrong, key_of(3), table().hasher().prepare(key_of(3))));
 }
 
 TEST_F(FlowTableTest, SecondFlowOfATupleIsTheFirst) {

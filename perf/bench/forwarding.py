@@ -88,7 +88,7 @@ def micro(*argv: object) -> list[dict[str, Any]]:
 
 def workers(context: Context) -> list[Figure]:
     """The pipeline without devices on two cores: each worker has one direction of every flow."""
-    values = [micro(context.program("workers_bench"))[0] for _ in range(context.runs(3, 1))]
+    values = [micro(context.program("workers_bench"))[0] for _ in range(context.runs(15, 3))]
     return [
         Figure("workers: cycles a packet of two over one", "x", [one["two over one"] for one in values], 1.1,
                at_most=True, note="both directions of each flow cross workers"),

@@ -11,7 +11,7 @@ from .figures import Figure, Point
 from .router import Router
 
 FLOWS = 1024
-WINDOW_S = 0.5  # short: what else the machine does changes slowly beside it
+WINDOW_S = 0.1  # short: what else the machine does changes slowly beside it
 
 
 def _window(router: Router, enabled: bool) -> float:
@@ -25,7 +25,7 @@ def _window(router: Router, enabled: bool) -> float:
 
 def stages(context: Context) -> list[Figure]:
     """One slash32d and one stream, so that nothing differs but the accounting: off, on, on, off, ..."""
-    rounds = context.runs(60, 20)
+    rounds = context.runs(300, 100)
     cycles: dict[bool, list[float]] = {False: [], True: []}
     directory = context.fresh("pair")
     with context.children() as children:

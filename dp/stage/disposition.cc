@@ -53,7 +53,6 @@ void reply(WorkerContext& context, Burst& burst, unsigned i) {
     PortCounters& counters = context.port_counters(burst.in->id);
     counters.consumed.add(1);
     counters.injected.add(1);
-    burst.packets[i]->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
     burst.meta[i].flags = 0;
     burst.meta[i].out_port = burst.in->id;
     burst.live &= ~bit;

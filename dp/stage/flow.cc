@@ -269,21 +269,26 @@ uint32_t answer_marks(bool egress_lets_through, bool ingress_lets_through) {
 
 void ride_flows(WorkerContext& context, Burst& burst, uint32_t mask) {
     Rode rode(mask);
-    for_nearly_each_packet(mask, [&](unsigned i) {
+    // False: it rides none, or has been put on it already.
+    const auto ride = [&](unsigned i) {
         PacketMeta& meta = burst.meta[i];
         const FlowRef flow = flow_of(context, i);
-        if (!flow) return rode.leave_out(i);
+        if (!flow) return false;
         if (const Holds holds = flow_holds(context, meta, flow); holds != Holds::kYes)
             [[unlikely]] {
-            rode.leave_out(i);
-            return refuse_flow(context, burst, i, flow, holds);
+            refuse_flow(context, burst, i, flow, holds);
+            return false;
         }
         if (is_tracked(meta, flow)) {
-            rode.leave_out(i);
-            return ride_tracked(context, burst, i, flow);
+            ride_tracked(context, burst, i, flow);
+            return false;
         }
         refresh(context, flow);
         rode.take_next_hop(meta, i, flow.forward());
+        return true;
+    };
+    for_nearly_each_packet(mask, [&](unsigned i) {
+        if (!ride(i)) rode.leave_out(i);
     });
     rode.apply(burst);
 }

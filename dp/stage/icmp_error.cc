@@ -204,7 +204,6 @@ void drop_with_error(WorkerContext& context, Burst& burst, unsigned i, DropReaso
     counters.drops[static_cast<size_t>(reason)].add(1);
     counters.injected.add(1);
     make_icmp_error(*burst.in, packet, meta, error, detail);
-    packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
     const bool decapsulated = meta.has(kDecapsulated);
     meta.flags = 0;
     meta.out_port = burst.in->id;

@@ -18,9 +18,6 @@
 namespace slash32 {
 namespace {
 
-// The request flags are of the packet's last receiver; what the mbuf itself is, stays.
-constexpr uint64_t kMbufNature = RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
-
 // Drivers and librte_vhost compute the pseudo-header from the IPv6 header alone: with extension
 // headers they would take the wrong protocol and length.
 bool is_plain(const PacketMeta& meta) {
@@ -29,7 +26,7 @@ bool is_plain(const PacketMeta& meta) {
 
 void request(rte_mbuf* packet, const PacketMeta& meta, uint64_t flags) {
     flags |= meta.kind == PacketKind::kIpv4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
-    packet->ol_flags = (packet->ol_flags & kMbufNature) | flags;
+    packet->ol_flags |= flags;
     packet->tx_offload = 0;
     packet->l2_len = sizeof(EthernetHeader);
     // A plain header, so 60 bytes at most: it fits the 9 bits.
@@ -86,7 +83,7 @@ void fit_segments(WorkerContext& context, Burst& burst, unsigned i) {
     ChainReader(packet, 0).read(rte_pktmbuf_mtod(whole, uint8_t*), packet->pkt_len);
     whole->data_len = static_cast<uint16_t>(packet->pkt_len);
     whole->pkt_len = packet->pkt_len;
-    whole->ol_flags |= packet->ol_flags & ~kMbufNature;
+    whole->ol_flags |= packet->ol_flags & RTE_MBUF_F_TX_OFFLOAD_MASK;
     whole->tx_offload = packet->tx_offload;
     rte_pktmbuf_free(packet);
     burst.packets[i] = whole;
@@ -112,10 +109,7 @@ void resolve(WorkerContext& context, Burst& burst, unsigned i, uint32_t offloads
                     meta.protocol == kProtoTcp ? RTE_MBUF_F_TX_TCP_CKSUM : RTE_MBUF_F_TX_UDP_CKSUM);
         } else {
             fill_transport_checksum(packet, meta);
-            packet->ol_flags &= kMbufNature;
         }
-    } else {
-        packet->ol_flags &= kMbufNature;
     }
     if (meta.has(kMustFragment)) return cut(context, burst, i, chains);
     if (packet->nb_segs > 1 && !chains) fit_segments(context, burst, i);

@@ -61,10 +61,9 @@ bool fit_mtu(WorkerContext& context, Burst& burst, unsigned i, uint16_t mtu) {
     return true;
 }
 
-// Returns the mask of those that are ready to be sent.
+// Those that stay live are ready to be sent.
 template <typename Header>
-uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
-    uint32_t refused = 0;
+void rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
     // Most packets go where the one before goes.
     NextHopId last = kNoNextHop;
     const Adjacency* adjacency = &context.adjacency(last);
@@ -72,7 +71,6 @@ uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
         const PacketMeta& meta = burst.meta[i];
         auto& ip = *reinterpret_cast<Header*>(meta.l3);
         if (hop_limit_of(ip) <= 1) [[unlikely]] {
-            refused |= 1u << i;
             return drop_with_error(context, burst, i, DropReason::kHopLimit, IcmpError::kHopLimit);
         }
         if (meta.next_hop != last) {
@@ -80,22 +78,19 @@ uint32_t rewrite_family(WorkerContext& context, Burst& burst, uint32_t mask) {
             adjacency = &context.adjacency(last);
         }
         if (length_on_link(burst, i) > adjacency->mtu) [[unlikely]] {
-            if (!fit_mtu(context, burst, i, adjacency->mtu)) {
-                refused |= 1u << i;
-                return;
-            }
+            if (!fit_mtu(context, burst, i, adjacency->mtu)) return;
         }
         decrement_hop_limit(ip);
         set_macs(ethernet_before(meta), *adjacency);
     });
-    return mask & ~refused;
 }
 
 }  // namespace
 
 void rewrite(WorkerContext& context, Burst& burst) {
-    const uint32_t ready = rewrite_family<Ipv4Header>(context, burst, burst.live & burst.ipv4) |
-                           rewrite_family<Ipv6Header>(context, burst, burst.live & burst.ipv6);
+    rewrite_family<Ipv4Header>(context, burst, burst.live & burst.ipv4);
+    rewrite_family<Ipv6Header>(context, burst, burst.live & burst.ipv6);
+    const uint32_t ready = burst.live & (burst.ipv4 | burst.ipv6);
     burst.live &= ~ready;
     burst.tx |= ready;
 }

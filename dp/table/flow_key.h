@@ -20,6 +20,9 @@ using FlowAddress = std::array<uint64_t, 2>;
 inline FlowAddress flow_address(const Ip4& address) {
     return {0, uint64_t{address.value.raw()} << 32 | 0xffff0000};
 }
+inline FlowAddress flow_address(const Wire<Ip4>& address) {
+    return flow_address(address.get());
+}
 inline FlowAddress flow_address(const Ip6& address) {
     FlowAddress words;
     std::memcpy(words.data(), address.bytes.data(), sizeof words);
@@ -117,10 +120,6 @@ inline PortId ingress_class(const PortConfig& port) {
 // FlowKey::where of packets of a VRF from a port, but for their protocol.
 inline uint32_t flow_origin(const PortConfig& in, VrfId vrf) {
     return FlowKey::pack(ingress_class(in), vrf, 0);
-}
-
-inline FlowAddress flow_address(const Wire<Ip4>& address) {
-    return flow_address(address.get());
 }
 
 // The key of a packet from flow_origin() `where`, made in place: a copy made at once of what has
